@@ -1,0 +1,5 @@
+"""``python -m torchicon`` is the command line."""
+
+from torchicon.cli import main
+
+main()

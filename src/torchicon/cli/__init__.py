@@ -1,0 +1,3 @@
+"""The command line: `torchicon demo | cluster | embed | methods | cite | table | verify | version`."""
+
+from torchicon.cli.app import main as main

@@ -1,0 +1,119 @@
+"""`torchicon embed`: a map of the data, and a report to explore it in."""
+
+import shlex
+from typing import Annotated, Any
+
+import typer
+
+from torchicon.cli import config as configs
+from torchicon.cli.mapping import Kind, fit_map
+from torchicon.cli.options import (
+    ConfigOption,
+    DebugOption,
+    FileArgument,
+    ForceOption,
+    LabelsOption,
+    OutputOption,
+    QuietOption,
+    SeedOption,
+    ThreadsOption,
+)
+from torchicon.cli.output import results_in
+from torchicon.cli.reading import read, readable
+from torchicon.cli.run import reported
+from torchicon.data import write_json, write_parquet
+
+EPILOG = """
+[bold]Examples[/]
+
+torchicon embed features.npy -o map
+
+torchicon embed flowers.csv --labels species -o map
+
+torchicon embed photos/ --perplexity 50 --method sne -o map
+"""
+
+
+def embed(
+    file: FileArgument,
+    output: OutputOption,
+    method: Annotated[Kind, typer.Option("--method", help="t-SNE, or SNE with a Gaussian in the map too.")] = "tsne",
+    perplexity: Annotated[
+        float | None,
+        typer.Option(
+            "--perplexity",
+            min=1.0,
+            help="How many neighbors a row has, in effect.",
+            show_default="30, fewer for few rows",
+        ),
+    ] = None,
+    labels: LabelsOption = None,
+    seed: SeedOption = 0,
+    threads: ThreadsOption = 1,
+    config: ConfigOption = None,
+    force: ForceOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Make a map of rows or images, where neighbors stand together, and a report to explore.
+
+    DIR gets report.html, map.parquet with the coordinates, metrics.json, model/;
+    and config.json, which runs it again.
+
+    With --labels, the map is colored by them. They never touch its making.
+    """
+    arguments = {
+        "file": readable(str(file.resolve())),
+        "method": method,
+        "perplexity": perplexity,
+        "labels": labels,
+        "seed": seed,
+        "threads": threads,
+    }
+    command = ["torchicon", "embed", str(file), "--method", method, "--seed", str(seed)]
+    command += ["--perplexity", str(perplexity)] if perplexity is not None else []
+    command += ["--threads", str(threads)] if threads != 1 else []
+    command += ["--labels", labels] if labels is not None else []
+    command += ["-o", str(output)]
+    with reported(quiet=quiet, debug=debug, threads=threads) as run:
+        with results_in(output, force=force, source=file) as folder:
+            table = read(run, file, labels=labels, config=config)
+            with run.step("mapping", own_bar=True):
+                model = fit_map(run, table.source, table.features, kind=method, perplexity=perplexity, seed=seed)
+            with run.step("writing"):
+                from torchicon.viz import write_map_report
+
+                settings = configs.settings(model)
+                metrics: dict[str, Any] = {
+                    "rows": len(table.features),
+                    "kl_divergence": model.kl_divergence_,
+                    "iterations": model.n_iter_,
+                    "seconds": dict(run.timings),
+                    "notes": run.notes,
+                }
+                columns = {"row": table.row_names, "x": model.embedding_[:, 0], "y": model.embedding_[:, 1]}
+                if table.labels is not None:
+                    columns["label"] = table.labels
+                model.save_pretrained(folder / "model")
+                write_parquet(folder / "map.parquet", columns)
+                write_json(folder / "metrics.json", metrics)
+                write_json(folder / "config.json", configs.make("embed", arguments, table, settings))
+                write_map_report(
+                    folder / "report.html",
+                    coordinates=model.embedding_,
+                    title=f"A map of {table.source.name}",
+                    command=shlex.join(command),
+                    settings={"data": table.source.name, "labels": table.label_name, **settings},
+                    notes=run.notes,
+                    timings=metrics["seconds"],
+                    seed=seed,
+                    versions=configs.versions(),
+                    labels=table.labels,
+                    images=table.images,
+                    row_names=table.row_names,
+                )
+        of_what = "of the map" if method == "tsne" else "summed over the rows"
+        run.print(f"{metrics['rows']} rows on a map; KL divergence {of_what}: {metrics['kl_divergence']:.4f} nats")
+        for note in run.notes:
+            run.print(f"Note: {note}")
+        run.print(f"Report: {output / 'report.html'}")

@@ -1,0 +1,82 @@
+"""Maps: a place in the plane for every row, where neighbors stand together."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torchicon.cli.run import Run
+from torchicon.data import DataError, Table
+
+Kind = Literal["tsne", "sne"]
+_USUAL_PERPLEXITY = 30.0
+_FITTED_ROWS = 10_000  # half a minute of t-SNE on one core
+
+
+def map_of(run: Run, table: Table, *, seed: int) -> NDArray[np.floating[Any]]:
+    """A t-SNE map of the table, (n, 2), to look at clusters on: of many rows a sample is fitted, the others placed.
+
+    Raises:
+        DataError: one row.
+    """
+    features = table.features
+    n = len(features)
+    with run.step("mapping", own_bar=True):
+        if n <= _FITTED_ROWS:
+            return np.asarray(fit_map(run, table.source, features, kind="tsne", perplexity=None, seed=seed).embedding_)
+        fitted = np.zeros(n, dtype=bool)
+        fitted[np.random.default_rng(seed).choice(n, _FITTED_ROWS, replace=False)] = True
+        model = fit_map(run, table.source, features[fitted], kind="tsne", perplexity=None, seed=seed)
+        coordinates = np.empty((n, 2), dtype=model.embedding_.dtype)
+        coordinates[fitted] = model.embedding_
+        coordinates[~fitted] = model.transform(features[~fitted])
+    run.note(
+        f"The map is of {_FITTED_ROWS:,} rows drawn by the seed; the {n - _FITTED_ROWS:,} others were placed on it."
+    )
+    return coordinates
+
+
+def fit_map(
+    run: Run, source: Path, features: NDArray[np.float32], *, kind: Kind, perplexity: float | None, seed: int
+) -> Any:
+    """A fitted t-SNE or SNE estimator.
+
+    Args:
+        run: tells whether progress is shown, and takes a note when the perplexity is lowered.
+        source: what an error names.
+        features: (n, d).
+        kind: which of the two.
+        perplexity: effective number of neighbors; when omitted 30, or what few rows allow.
+        seed: of everything random.
+
+    Raises:
+        DataError: one row, or a perplexity that the rows cannot have.
+    """
+    from torchicon.estimators import SNE, TSNE
+
+    n = len(features)
+    if n < 2:
+        raise DataError("has one row, and a map needs at least 2", source, "Give more rows.")
+    if perplexity is None:
+        perplexity = min(_USUAL_PERPLEXITY, max(1.0, (n - 1) / 3))  # three times as many neighbors take part
+        if perplexity < _USUAL_PERPLEXITY:
+            run.note(f"{n} rows are few for a map: the perplexity is {perplexity:.3g} instead of 30.")
+    elif not perplexity < n:  # NaN too
+        raise DataError(
+            f"has {n} rows, too few for a perplexity of {perplexity:g}",
+            source,
+            f"Use --perplexity with at most {n - 1}, or leave it out.",
+        )
+    estimator = {"tsne": TSNE, "sne": SNE}[kind]
+    return estimator(2, perplexity=perplexity, random_state=seed, verbose=run.lively).fit(features)
+
+
+def principal_components(features: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The first two principal components, (n, 2); zeros stand in for a second one that one feature does not have."""
+    from sklearn.decomposition import PCA
+
+    coordinates = np.zeros((len(features), 2))
+    count = min(2, *features.shape)
+    coordinates[:, :count] = PCA(count, random_state=0).fit_transform(features.astype(np.float64))
+    return coordinates

@@ -1,0 +1,139 @@
+"""Kernel rows: softmax over candidates of a pairwise score, evaluated only where someone looks."""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+import torch
+from torch import Tensor
+
+from torchicon.core.candidates import Candidates
+from torchicon.core.rows import Rows, Support, check_square, own_columns
+from torchicon.core.score import Score
+from torchicon.core.streaming import Tiling, log_normalizer
+
+# A matrix product reads m columns about as fast as this fraction of them can be gathered.
+_GATHER_FRACTION = 1 / 16
+
+
+@final
+class Kernel(Rows):
+    r"""Rows $q_{j|i} = e^{s_{ij}} / \sum_k e^{s_{ik}}$, with the normalizer streamed (memory linear in n and m).
+
+    The normalizer is kept for the next question; like any value with a gradient, one kernel serves one backward pass.
+
+    Args:
+        score: the score s.
+        anchors: (n, d) points.
+        keys: (m, d) points that the columns are; the anchors themselves when omitted.
+        candidates: identity of the columns. Omitted: the other anchors (self excluded), or all keys.
+        row_scale: (n,) factor on each anchor's scores, such as a precision found from a perplexity; constant.
+    """
+
+    def __init__(
+        self,
+        score: Score,
+        anchors: Tensor,
+        keys: Tensor | None = None,
+        *,
+        candidates: Candidates | None = None,
+        row_scale: Tensor | None = None,
+    ) -> None:
+        self.score = score
+        self.anchors = score.features(anchors)
+        self.keys = self.anchors if keys is None else score.features(keys)
+        if candidates is None:
+            candidates = Candidates.others(len(anchors)) if keys is None else Candidates.all(len(self.keys))
+        if candidates.size != len(self.keys):
+            raise ValueError(f"There are {len(self.keys)} keys but the candidates are {candidates}.")
+        check_square(len(anchors), candidates)
+        self.candidates = candidates
+        self.row_scale = None if row_scale is None else row_scale.detach().to(self.anchors.dtype)
+        self._log_normalizer: Tensor | None = None
+
+    @property
+    def n(self) -> int:
+        """Number of anchors."""
+        return len(self.anchors)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating type of the features."""
+        return self.anchors.dtype
+
+    def tiling(self, excluding: tuple[Tensor, Tensor] | None = None) -> Tiling:
+        """How the normalizer is streamed; ``excluding`` names cells (anchor, column) to leave out."""
+        return Tiling(
+            (self.n, self.m),
+            self.dtype,
+            self.anchors.device,
+            symmetric=self.keys is self.anchors and self.row_scale is None,
+            own=self.candidates.excludes_self,
+            edges=excluding,
+        )
+
+    def log_normalizer(self, excluding: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Log-sum-exp of each anchor's scores over its candidates, (n,); without the cells ``excluding`` names."""
+        if excluding is not None:
+            return log_normalizer(self.score, self.anchors, self.keys, self.tiling(excluding), self.row_scale)
+        learned = torch.is_grad_enabled() and (self.anchors.requires_grad or self.keys.requires_grad)
+        # A normalizer computed under no_grad must not be reused where a gradient is wanted.
+        if self._log_normalizer is None or (learned and not self._log_normalizer.requires_grad):
+            self._log_normalizer = log_normalizer(self.score, self.anchors, self.keys, self.tiling(), self.row_scale)
+        return self._log_normalizer
+
+    def prepare(self) -> None:
+        """Stream the normalizer once, before blocks of rows ask for it."""
+        self.log_normalizer()
+
+    def score_at(self, columns: Tensor | None, rows: slice) -> Tensor:
+        """Scores of these rows at ``columns`` (b, s), or at all columns; -inf at an excluded self."""
+        with torch.autocast(self.anchors.device.type, enabled=False):
+            if columns is None:
+                scores = self.score.pairwise(self.anchors[rows], self.keys)
+            elif columns.shape[1] > _GATHER_FRACTION * self.m:
+                scores = self.score.pairwise(self.anchors[rows], self.keys).gather(1, columns)
+            else:
+                scores = self.score.paired(self.anchors[rows], self.keys[columns])
+        if self.row_scale is not None:
+            scores = scores * self.row_scale[rows, None]
+        own = own_columns(rows, scores.shape, self.candidates, device=scores.device, columns=columns)
+        return scores.masked_fill(own, -math.inf)
+
+    def log_at(self, columns: Tensor | None, rows: slice) -> Tensor:
+        """Scores minus the normalizer."""
+        return self.score_at(columns, rows) - self.log_normalizer()[rows, None]
+
+    def support(self, rows: slice) -> Support:
+        """All columns of these rows."""
+        return Support(None, self.log_at(None, rows))
+
+    def empty(self, rows: slice) -> Tensor:
+        """No row is: a score is never -inf, and every anchor has a candidate."""
+        return torch.zeros(rows.stop - rows.start, dtype=torch.bool, device=self.anchors.device)
+
+    def log_mass(self) -> Tensor:
+        """Each anchor's share when the kernel is normalized over all pairs (theory 1)."""
+        return self.log_normalizer().log_softmax(0)
+
+    def mean_log(self, over: Candidates) -> Tensor:
+        """In O(n d) where the score has a closed mean (theory 6), else over all pairs."""
+        with torch.autocast(self.anchors.device.type, enabled=False):
+            mean = self.score.mean_pairwise(self.anchors, self.keys)
+            if mean is None or (self.candidates.excludes_self and not over.excludes_self):
+                return super().mean_log(over)
+            if over.excludes_self:
+                own = self.score.paired(self.anchors, self.keys[:, None])[:, 0]
+                mean = (mean * self.m - own) / over.per_anchor
+        return (mean if self.row_scale is None else mean * self.row_scale) - self.log_normalizer()
+
+    def bytes_per_row(self, cells: int, *, gathered: bool) -> int:
+        """As ever; where gathering many cells means to score all m, these count."""
+        if gathered and cells > _GATHER_FRACTION * self.m:
+            cells, gathered = self.m, False
+        return super().bytes_per_row(cells, gathered=gathered)
+
+    def work_per_cell(self, *, gathered: bool) -> int:
+        """A gathered cell holds its key's features, their difference, and its gradient."""
+        return 3 * self.keys.shape[1] + 4 if gathered else 6

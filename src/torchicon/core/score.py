@@ -1,0 +1,106 @@
+"""Scores: the logit s_ij that a kernel neighborhood gives to a pair, as a function of features."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from torchicon.core.numerics import at_least_float32
+
+# Up to this many dimensions distances are summed from differences: exact, and as fast as a matrix product.
+_DIFFERENCE_DIMENSIONS = 4
+
+
+class Score(ABC):
+    """A symmetric score of two feature vectors.
+
+    Everything learnable (temperature, bandwidth) is folded into `features`, so that the streamed normalizer
+    differentiates with respect to features only.
+    """
+
+    def features(self, x: Tensor) -> Tensor:
+        """Features (n, d) of points (n, d), float32 or better, with the scale folded in."""
+        return at_least_float32(x)
+
+    @abstractmethod
+    def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
+        """Scores (n, m) of every pair of rows of a (n, d) and b (m, d)."""
+
+    @abstractmethod
+    def pull_back(self, a: Tensor, b: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients with respect to a and b of ``(weight * pairwise(a, b)).sum()``, for weight (n, m)."""
+
+    @abstractmethod
+    def paired(self, a: Tensor, b: Tensor) -> Tensor:
+        """Scores (n, s) of each row of a (n, d) with its own s vectors b (n, s, d)."""
+
+    @abstractmethod
+    def mean_pairwise(self, a: Tensor, b: Tensor) -> Tensor | None:
+        """Mean over all rows of b (m, d) of the scores of each row of a, in O(n d); None if there is no such form."""
+
+
+class Bilinear(Score):
+    r"""Inner product of features, $s_{ij} = a_i \cdot b_j$."""
+
+    def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
+        """One matrix product."""
+        return a @ b.T
+
+    def pull_back(self, a: Tensor, b: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Two matrix products."""
+        return weight @ b, weight.T @ a
+
+    def paired(self, a: Tensor, b: Tensor) -> Tensor:
+        """Batched inner products."""
+        return torch.einsum("nd,nsd->ns", a, b)
+
+    def mean_pairwise(self, a: Tensor, b: Tensor) -> Tensor | None:
+        """The mean of inner products is the inner product with the mean."""
+        return a @ b.mean(0)
+
+
+class Radial(Score):
+    """A score that falls with the squared Euclidean distance of the features."""
+
+    @abstractmethod
+    def log_kernel(self, sq_dist: Tensor) -> Tensor:
+        """Log-kernel at squared distances of features, elementwise."""
+
+    @abstractmethod
+    def slope(self, sq_dist: Tensor) -> Tensor:
+        """Derivative of the log-kernel with respect to the squared distance, elementwise."""
+
+    def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
+        """The log-kernel of all squared distances."""
+        return self.log_kernel(pairwise_sq_dist(a, b))
+
+    def pull_back(self, a: Tensor, b: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradient of a squared distance is twice the difference of its points."""
+        center = b.mean(0)  # far from the origin the two terms of a difference of sums would cancel
+        a, b = a - center, b - center
+        force = 2.0 * weight * self.slope(pairwise_sq_dist(a, b))
+        return force.sum(1)[:, None] * a - force @ b, force.sum(0)[:, None] * b - force.T @ a
+
+    def paired(self, a: Tensor, b: Tensor) -> Tensor:
+        """The log-kernel of the given pairs' squared distances."""
+        return self.log_kernel((a[:, None] - b).square().sum(-1))
+
+    def mean_pairwise(self, a: Tensor, b: Tensor) -> Tensor | None:
+        """No closed form for a general radial kernel."""
+        return None
+
+
+def pairwise_sq_dist(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
+    """Squared Euclidean distances. Centered first, since the expanded square cancels far from the origin."""
+    if a.shape[1] <= _DIFFERENCE_DIMENSIONS:
+        sq_dist = (a[:, None, 0] - b[None, :, 0]).square()
+        for d in range(1, a.shape[1]):
+            sq_dist = sq_dist + (a[:, None, d] - b[None, :, d]).square()
+        return sq_dist
+    center = b.detach().mean(0)
+    a, b = a - center, b - center
+    cross = torch.addmm(b.square().sum(1), a, b.T, alpha=-2.0)
+    return (cross + a.square().sum(1)[:, None]).clamp_min(0.0)

@@ -1,0 +1,117 @@
+"""Models on disk: config.json (what it is) and model.safetensors (what it learned). Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+from safetensors.numpy import save as serialize
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from torchicon._version import __version__
+
+_CONFIG, _WEIGHTS = "config.json", "model.safetensors"
+
+
+def save(estimator: Any, folder: Path) -> None:
+    """Write an estimator's parameters and fitted attributes."""
+    check_is_fitted(estimator)
+    parameters: dict[str, Any] = {}
+    objects: list[str] = []
+    for name, value in estimator.get_params(deep=False).items():
+        if _is_json(value):
+            parameters[name] = value
+        else:
+            objects.append(name)
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    fitted: dict[str, Any] = {}
+    for name, value in vars(estimator).items():
+        if not name.endswith("_") or name.startswith("__"):
+            continue
+        if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+            arrays[name] = np.ascontiguousarray(value)
+        elif isinstance(value, nn.Module):
+            arrays |= {f"{name}.{key}": weight.cpu().numpy() for key, weight in value.state_dict().items()}
+        elif isinstance(value, np.ndarray):
+            fitted[name] = {"names": value.tolist()}
+        else:
+            fitted[name] = {"value": value.item() if isinstance(value, np.generic) else value}
+    config = {
+        "torchicon": __version__,
+        "class": type(estimator).__name__,
+        "parameters": parameters,
+        "objects": objects,
+        "fitted": fitted,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    # The weights first: a folder with a config.json is whole.
+    _write(folder / _WEIGHTS, serialize(arrays))
+    _write(folder / _CONFIG, json.dumps(config, indent=2).encode())
+
+
+def load(kind: type[Any], folder: Path, objects: Mapping[str, Any]) -> Any:
+    """Read an estimator of class ``kind`` back."""
+    config = _read_config(kind, folder)
+    missing = sorted(set(config["objects"]) - set(objects))
+    if missing:
+        raise ValueError(
+            f"{folder} was fitted with {missing}, which JSON cannot hold: pass them to from_pretrained by name."
+        )
+    estimator = kind(**{**config["parameters"], **objects})
+    for name, entry in config["fitted"].items():
+        setattr(estimator, name, np.array(entry["names"], dtype=object) if "names" in entry else entry["value"])
+    try:
+        arrays = load_file(folder / _WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{folder / _WEIGHTS} cannot be read ({error}); the model must be saved again.") from error
+    modules: dict[str, dict[str, Any]] = {}
+    for name, array in arrays.items():
+        if "." in name:
+            module, key = name.split(".", 1)
+            modules.setdefault(module, {})[key] = torch.from_numpy(array)
+        else:
+            setattr(estimator, name, array)
+    for name, state in modules.items():
+        estimator._restore_module(name, state)
+    return estimator
+
+
+def _read_config(kind: type[Any], folder: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((folder / _CONFIG).read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{folder} holds no model: {_CONFIG} cannot be read ({error}).") from error
+    if not isinstance(config, dict) or not {"torchicon", "class", "parameters", "objects", "fitted"} <= set(config):
+        raise ValueError(f"{folder / _CONFIG} does not describe a torchicon model.")
+    if config["class"] != kind.__name__:
+        raise ValueError(f"{folder} holds a {config['class']}, not a {kind.__name__}: load it with that class.")
+    return config
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a whole file or none of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        return bool(json.loads(json.dumps(value)) == value)
+    except (TypeError, ValueError):
+        return False

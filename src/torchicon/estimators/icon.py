@@ -1,0 +1,217 @@
+"""Any p, any q, any mapper: the equation itself as an estimator."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from torchicon.core import Rows, Sparse, joint_kl, objective
+from torchicon.estimators._base import Estimator, seed_of
+from torchicon.estimators._progress import steps
+from torchicon.mappers import linear, mlp
+from torchicon.neighborhoods import NearestGaussian, StudentT
+
+Neighborhood = Callable[[Tensor], Rows]
+
+
+class ICon(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):  # type: ignore[misc]
+    r"""Learn z = f(x) by minimizing $\sum_i w_i\,\mathrm{KL}(p_i \| q_i)$ for a p and a q of your choice.
+
+    Source: I-Con, eq. 1.
+
+    Args:
+        p: supervisory neighborhood: a function from points (n, d) to `Rows`, such as ``KNN(15)``; from labels (n,) if
+            ``supervised``. Default: ``NearestGaussian(30)``, as t-SNE.
+        q: learned neighborhood: a function from representations (b, n_components) to `Rows`. Default ``StudentT()``.
+        mapper: "linear", "mlp", or an nn.Module from (b, d) to (b, n_components), which is trained in place.
+        n_components: dimensions of z; a module of your own decides them itself.
+        supervised: p is made from ``y`` instead of ``X``.
+        direction: "forward" is KL(p || q), "reverse" KL(q || p).
+        weights: "mean", "sum", or "joint" for one distribution over all cells (needs a jointly normalized p).
+        epochs: passes over the data, or steps where all of it is one batch.
+        batch_size: anchors a step, which are each other's candidates; all of them when omitted.
+        learning_rate: of Adam, falling to zero along a cosine.
+        random_state: seed of mapper and batches.
+        verbose: show progress on the terminal.
+
+    Attributes:
+        mapper_: the trained module.
+        embedding_: (n, n_components) representations of the training rows.
+        loss_: objective of the last epoch, nats.
+
+    >>> from torchicon import KNN, Cosine
+    >>> X = np.random.default_rng(0).normal(size=(50, 4))
+    >>> ICon(p=KNN(5), q=Cosine(0.5), epochs=5, random_state=0, verbose=False).fit_transform(X).shape
+    (50, 2)
+    """
+
+    def __init__(
+        self,
+        p: Neighborhood | None = None,
+        q: Neighborhood | None = None,
+        *,
+        mapper: Literal["linear", "mlp"] | nn.Module = "linear",
+        n_components: int = 2,
+        supervised: bool = False,
+        direction: Literal["forward", "reverse"] = "forward",
+        weights: Literal["mean", "sum", "joint"] = "mean",
+        epochs: int = 300,
+        batch_size: int | None = None,
+        learning_rate: float = 1e-2,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool = True,
+    ) -> None:
+        self.p = p
+        self.q = q
+        self.mapper = mapper
+        self.n_components = n_components
+        self.supervised = supervised
+        self.direction = direction
+        self.weights = weights
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
+        """Train the mapper on X (n, d), and y (n,) integer labels if ``supervised``; y is ignored otherwise.
+
+        Raises:
+            ValueError: bad input, no labels for a supervised p, or a p or q that does not fit the rest.
+        """
+        x = torch.from_numpy(self._features(X, reset=True, minimum=2)).float()
+        self._check(x, y)
+        seed = seed_of(self.random_state)
+        source = _labels(y, len(x)) if self.supervised else x
+        self.mapper_ = self._make_mapper(x.shape[1], seed)
+        self.mapper_.train()
+        batches = _Batches(len(x), self.batch_size, torch.Generator().manual_seed(seed))
+        total = self.epochs * batches.per_epoch
+        p, q = self._neighborhoods(source, batches.whole)
+        optimizer = torch.optim.Adam(self.mapper_.parameters(), lr=self.learning_rate)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: 0.5 * (1 + math.cos(math.pi * t / total)))
+        for _ in steps(self.epochs, "I-Con", show=self.verbose):
+            losses = []
+            for index in batches:
+                rows = p(index)
+                optimizer.zero_grad(set_to_none=True)
+                loss = self._loss(rows, q(self.mapper_(x if batches.whole else x[index])))
+                if not torch.isfinite(loss):
+                    raise ValueError(f"The loss became {loss.item()}: lower learning_rate ({self.learning_rate}).")
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                schedule.step()
+                losses.append(float(loss.detach()))
+            self.loss_ = sum(losses) / len(losses)
+        self.embedding_ = self._map(x)
+        return self
+
+    def transform(self, X: ArrayLike) -> NDArray[np.float32]:
+        """Representations (n, n_components) of points X (n, d), new ones too, in float32."""
+        check_is_fitted(self)
+        return self._map(torch.from_numpy(self._features(X, reset=False)).float())
+
+    def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
+        """Minus the objective on X, all of it one batch: larger is better."""
+        check_is_fitted(self)
+        x = torch.from_numpy(self._features(X, reset=False)).float()
+        p, q = self._neighborhoods(_labels(y, len(x)) if self.supervised else x, True)
+        with torch.no_grad():
+            z = torch.from_numpy(self._map(x))
+            return -float(self._loss(p(torch.arange(len(x))), q(z)))
+
+    def _neighborhoods(self, source: Tensor, whole: bool) -> tuple[Callable[[Tensor], Rows], Neighborhood]:
+        make: Neighborhood = NearestGaussian(30.0) if self.p is None else self.p
+        q: Neighborhood = StudentT() if self.q is None else self.q
+        full = make(source)
+        if whole:
+            return (lambda _: full), q
+        if isinstance(full, Sparse) and full.n == full.m:
+            return full.restrict, q
+        return (lambda index: make(source[index])), q  # within a batch the candidates are the batch (theory 1)
+
+    def _loss(self, p: Rows, q: Rows) -> Tensor:
+        if self.weights == "joint":
+            return joint_kl(p, q) if self.direction == "forward" else joint_kl(q, p)
+        return objective(p, q, direction=self.direction, weights=self.weights)
+
+    @torch.no_grad()
+    def _map(self, x: Tensor) -> NDArray[np.float32]:
+        self.mapper_.eval()
+        z: NDArray[np.float32] = torch.cat([self.mapper_(part) for part in torch.split(x, 8192)]).numpy()
+        return z
+
+    def _make_mapper(self, n_features: int, seed: int) -> nn.Module:
+        if isinstance(self.mapper, nn.Module):
+            return self.mapper
+        if self.mapper == "linear":
+            return linear(n_features, self.n_components, seed=seed)
+        return mlp(n_features, self.n_components, seed=seed)
+
+    def _restore_module(self, name: str, state: dict[str, Tensor]) -> None:
+        module = self._make_mapper(self.n_features_in_, 0)
+        module.load_state_dict(state)
+        setattr(self, name, module)
+
+    def _check(self, x: Tensor, y: ArrayLike | None) -> None:
+        if not isinstance(self.mapper, nn.Module) and self.mapper not in ("linear", "mlp"):
+            raise ValueError(f"mapper must be 'linear', 'mlp' or an nn.Module, got {self.mapper!r}.")
+        if self.direction not in ("forward", "reverse") or self.weights not in ("mean", "sum", "joint"):
+            raise ValueError(
+                "direction must be 'forward' or 'reverse', and weights 'mean', 'sum' or 'joint', "
+                f"got {self.direction!r} and {self.weights!r}."
+            )
+        if self.supervised and y is None:
+            raise ValueError("supervised=True makes p from labels: requires y to be passed, but the target y is None.")
+        if self.epochs < 1 or self.n_components < 1:
+            raise ValueError(f"epochs and n_components must be at least 1, got {self.epochs}, {self.n_components}.")
+        if self.batch_size is not None and self.batch_size < 2:
+            raise ValueError(f"A batch needs at least two anchors, got batch_size={self.batch_size}.")
+        if self.p is None and not self.supervised and len(x) < 91:
+            raise ValueError(f"The default p, NearestGaussian(30), wants more than 90 points, got {len(x)}; give p.")
+
+    def __sklearn_tags__(self) -> Any:
+        """Works in float32; needs y if p is made from labels."""
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        tags.target_tags.required = self.supervised
+        return tags
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.embedding_.shape[1])
+
+
+class _Batches:
+    """Seeded batches of indices; a last one too small to be its own candidates is left out."""
+
+    def __init__(self, n: int, size: int | None, generator: torch.Generator) -> None:
+        self.n, self.size, self.generator = n, min(size or n, n), generator
+        self.whole = self.size == n
+        self.per_epoch = max(1, n // self.size)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.whole:
+            yield torch.arange(self.n)
+            return
+        order = torch.randperm(self.n, generator=self.generator)
+        for batch in range(self.per_epoch):
+            yield order[batch * self.size : (batch + 1) * self.size]
+
+
+def _labels(y: ArrayLike | None, n: int) -> Tensor:
+    if y is None:
+        raise ValueError("p is made from labels: requires y to be passed, but the target y is None.")
+    labels = np.asarray(y)
+    if labels.shape != (n,):
+        raise ValueError(f"y must have shape ({n},), a label for each row of X, got {labels.shape}.")
+    return torch.from_numpy(np.unique(labels, return_inverse=True)[1].astype(np.int64))

@@ -1,0 +1,6 @@
+"""Mappers: x -> z. Any nn.Module is one; these are the plain ones."""
+
+from torchicon.mappers.plain import Lookup as Lookup
+from torchicon.mappers.plain import linear as linear
+from torchicon.mappers.plain import mlp as mlp
+from torchicon.mappers.plain import orthonormal as orthonormal

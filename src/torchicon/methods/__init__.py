@@ -1,0 +1,13 @@
+"""The periodic table of representation learning, as data."""
+
+from torchicon.methods.citations import Citation as Citation
+from torchicon.methods.claims import EqualGradient as EqualGradient
+from torchicon.methods.claims import EqualLoss as EqualLoss
+from torchicon.methods.claims import EqualUpTo as EqualUpTo
+from torchicon.methods.claims import Inspired as Inspired
+from torchicon.methods.claims import Limit as Limit
+from torchicon.methods.method import Method as Method
+from torchicon.methods.table import TABLE as TABLE
+from torchicon.methods.table import cite as cite
+from torchicon.methods.table import find as find
+from torchicon.methods.table import periodic_table as periodic_table

@@ -1,0 +1,53 @@
+"""Cluster neighborhoods: a neighbor is reached by way of a cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, final
+
+import torch
+from torch import Tensor
+
+from torchicon.core import Candidates, Cluster
+from torchicon.core.numerics import at_least_float32
+
+
+@final
+@dataclass(frozen=True)
+class Clusters:
+    r"""Rows from cluster probabilities phi, self included (theory 1, "Kernels").
+
+    Args:
+        normalization: "cluster": $q = \sum_c \phi_{ic} \phi_{jc} / n_c$ with $n_c = \sum_k \phi_{kc}$: choose a
+            cluster, then a member of it; symmetric, doubly stochastic. "point": $q = \phi_i \cdot \phi_j / \sum_k
+            \phi_i \cdot \phi_k$: CRLC's critic. They are equal where clusters are of one size, or phi is hard.
+
+    >>> Clusters()(torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])).dense()
+    tensor([[0.5000, 0.5000, 0.0000],
+            [0.5000, 0.5000, 0.0000],
+            [0.0000, 0.0000, 1.0000]])
+    """
+
+    normalization: Literal["cluster", "point"] = "cluster"
+
+    def __post_init__(self) -> None:
+        if self.normalization not in ("cluster", "point"):
+            raise ValueError(f"normalization must be 'cluster' or 'point', got {self.normalization!r}.")
+
+    def __call__(self, phi: Tensor, keys: Tensor | None = None, *, candidates: Candidates | None = None) -> Cluster:
+        """Rows of anchors with cluster probabilities phi (n, c) over candidates with ``keys`` (m, c).
+
+        ``keys`` are phi itself when omitted; give detached probabilities of an averaged teacher, or of another
+        modality. Rows sum to 1 when those of phi do. A cluster without a member among the keys cannot be chosen: its
+        share goes to the anchor's other clusters, and an anchor that has no other has an empty row.
+        """
+        phi = at_least_float32(phi)
+        keys = phi if keys is None else at_least_float32(keys)
+        size = keys.sum(0)
+        if self.normalization == "cluster":
+            open_ = phi * (size != 0)
+            share = open_.sum(1, keepdim=True)
+            left = open_ * (phi.sum(1, keepdim=True) / torch.where(share == 0, 1.0, share))
+            return Cluster(left, keys / torch.where(size == 0, 1.0, size), candidates)
+        expected = (phi * size).sum(1, keepdim=True)  # the expected size of an anchor's cluster
+        return Cluster(phi / torch.where(expected == 0, 1.0, expected), keys, candidates)

@@ -1,0 +1,77 @@
+"""Transforms of neighborhoods: debias, propagate, symmetrize (theory 1 and 5)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from torchicon.core import Mixture, Rows, Sparse
+from torchicon.core.numerics import log_normalize, safe_log
+
+
+def debias(rows: Rows, alpha: float) -> Rows:
+    r"""Mix with the uniform neighborhood: $(1-\alpha) p + \alpha / M$ over the candidates (I-Con 3.3; theory 5).
+
+    On p it is label smoothing, on q it bounds the divergence by log(M / alpha). ``alpha = 0`` changes nothing.
+
+    Raises:
+        ValueError: alpha outside [0, 1).
+    """
+    return rows if alpha == 0 else Mixture(rows, alpha)
+
+
+def propagate(p: Sparse, length: int, *, weights: Literal["walks", "uniform"] = "walks") -> Sparse:
+    r"""Neighbors within ``length`` steps of a square graph (theory 5 and 11). No gradient passes.
+
+    Args:
+        p: the graph; one step of "walks" gives its own rows.
+        length: steps L >= 1.
+        weights: "walks": $\frac1L \sum_{t \le L} P^t$; "uniform": equal mass on all that L steps can reach.
+
+    Self-loops that a walk creates are kept where the candidates include self, else removed before the rows are
+    normalized again.
+
+    >>> from torchicon.core import Candidates
+    >>> ring = Sparse.from_neighbors(torch.tensor([[1], [2], [0]]), candidates=Candidates.others(3))
+    >>> propagate(ring, 2).dense()[0]
+    tensor([0.0000, 0.5000, 0.5000], dtype=torch.float64)
+    """
+    if length < 1:
+        raise ValueError(f"length counts steps and must be at least 1, got {length}.")
+    if weights not in ("walks", "uniform"):
+        raise ValueError(f"weights must be 'walks' or 'uniform', got {weights!r}.")
+    if p.n != p.m:
+        raise ValueError(f"Walks need as many anchors as candidates, got {p.n} and {p.m}.")
+    import scipy.sparse as sps  # here, so that ``import torchicon`` stays light; torch's own products are in beta
+
+    parts = (p.log_p.detach().exp().cpu().numpy(), p.columns.cpu().numpy(), p.indptr.cpu().numpy())
+    step = sps.csr_array(parts, shape=(p.n, p.m))
+    power, total = step, step
+    for _ in range(length - 1):
+        power = power @ step
+        total = total + power
+    reached = total.tocoo()
+    anchor, column = (torch.as_tensor(axis, dtype=torch.long, device=p.columns.device) for axis in reached.coords)
+    weight = torch.as_tensor(reached.data, device=p.log_p.device)
+    kept = weight > 0
+    if p.candidates.excludes_self:
+        kept &= anchor != column
+    weight = weight if weights == "walks" else torch.ones_like(weight)
+    return Sparse.from_edges(anchor[kept], column[kept], weight[kept], n=p.n, candidates=p.candidates)
+
+
+def symmetrize(p: Sparse) -> Sparse:
+    r"""Joint form of t-SNE, $P_{ij} = (p_{j|i} + p_{i|j}) / 2n$, as rows with their shares (theory 1).
+
+    The rows are $P_{ij} / r_i$, and `Rows.log_mass` gives log r_i; `joint_kl` puts them together.
+    """
+    if p.n != p.m:
+        raise ValueError(f"Only a square neighborhood can be symmetrized, got {p.n} anchors and {p.m} candidates.")
+    mass = p.log_p.exp()
+    anchor, column = torch.cat([p.anchor, p.columns]), torch.cat([p.columns, p.anchor])
+    both = torch.cat([mass, mass]) / (2 * p.n)
+    share = both.new_zeros(p.n).index_add(0, anchor, both)
+    rows = Sparse.from_edges(anchor, column, both, n=p.n, candidates=p.candidates)
+    log_mass = log_normalize(safe_log(share)[None])[0]  # empty rows of p leave the total below 1
+    return Sparse(rows.indptr, rows.columns, rows.log_p, candidates=p.candidates, log_mass=log_mass)

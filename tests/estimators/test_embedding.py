@@ -1,0 +1,204 @@
+"""Descents: against scikit-learn, from awkward starts, interrupted; and new points on a finished map."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from tests.estimators.dense_embedding import dense_kl, edges, neighborhoods, normal, to_dense
+from torch import Tensor
+
+from torchicon.estimators._edges import joint_edges, row_edges
+from torchicon.estimators._embedding import Descent, Objective, embed
+from torchicon.estimators._placing import place
+from torchicon.estimators._radial import Gaussian, StudentT
+from torchicon.neighborhoods.nearest import nearest
+from torchicon.neighborhoods.perplexity import calibrate
+
+SHORT = Descent(exaggerated_iterations=60, iterations=90)
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[np.ndarray, np.ndarray, Tensor]:
+    bunch = load_digits()
+    x, labels = bunch.data[:600], bunch.target[:600]
+    start = PCA(3, svd_solver="full").fit_transform(x)
+    return x, labels, torch.tensor(start / start[:, 0].std() * 1e-4, dtype=torch.float32)
+
+
+@pytest.fixture(scope="module")
+def affinities(digits) -> tuple[Tensor, Tensor]:
+    found = nearest(digits[0], 90)
+    return found.index, calibrate(found.value, 30.0).log_p
+
+
+def test_tsne_reaches_the_kl_of_scikit_learn(digits, affinities):
+    """Both maps measured by the same exact code on the same affinities."""
+    x, _, start = digits
+    p = joint_edges(*affinities)
+    theirs = TSNE(perplexity=30, init="pca", random_state=0).fit_transform(x)
+    reference = Objective(p, StudentT(), "joint", torch.float64).exact(torch.from_numpy(theirs).double())
+    ours = embed(p, start[:, :2], StudentT())
+    assert ours.positions.dtype == torch.float32
+    assert ours.objective <= reference
+    assert ours.objective == pytest.approx(ours.history[-1][1], abs=2e-2)
+
+
+@pytest.mark.parametrize(
+    ("d", "kernel", "normalization"),
+    [
+        (2, Gaussian(), "row"), (2, StudentT(), "row"), (2, Gaussian(), "joint"), (2, StudentT(df=0.5), "joint"),
+        (1, StudentT(), "joint"), (1, Gaussian(), "row"), (3, StudentT(), "joint"),
+    ],
+)  # fmt: skip
+def test_every_form_descends(digits, affinities, d, kernel, normalization):
+    """Far below the start, without a blow-up, and neighbors on the map share their label."""
+    _, labels, start = digits
+    p = (joint_edges if normalization == "joint" else row_edges)(*affinities)
+    found = embed(p, start[:, :d], kernel, normalization=normalization, descent=SHORT)
+    assert found.objective < 0.75 * found.history[0][1]
+    assert float(found.positions.abs().max()) < 300
+    beside = labels[nearest(found.positions, 1).index.squeeze(1).numpy()]
+    assert (beside == labels).mean() > (0.6 if d == 1 else 0.85)
+
+
+@pytest.mark.parametrize("start", ["zeros", "pairs", "spread"])
+@pytest.mark.parametrize("normalization", ["joint", "row"])
+def test_coincident_starts(start, normalization):
+    """Half of the points are copies of the other half. Nothing is NaN, and copies that start together part."""
+    x = normal(60, 5).repeat(2, 1)
+    y = {"zeros": torch.zeros(120, 2), "pairs": x[:, :2].float() * 1e-4, "spread": normal(120, 2).float()}[start]
+    found = nearest(x, 30)
+    p = (joint_edges if normalization == "joint" else row_edges)(found.index, calibrate(found.value, 10.0).log_p)
+    result = embed(p, y, StudentT(), normalization=normalization, descent=SHORT)
+    assert result.positions.isfinite().all()
+    assert all(np.isfinite(kl) for _, kl in result.history)
+    assert len(torch.unique(result.positions, dim=0)) == 120
+    assert torch.equal(embed(p, y, StudentT(), normalization=normalization, descent=SHORT).positions, result.positions)
+
+
+def test_a_gaussian_map_that_starts_far_apart():
+    """Kernels of all pairs underflow at the start; the attraction gathers the points."""
+    found = embed(row_edges(*neighborhoods()), normal(40, 2).float() * 1e3, Gaussian(), normalization="row")
+    assert found.positions.isfinite().all()
+    assert float(found.positions.abs().max()) < 20
+
+
+def test_interrupt_keeps_a_whole_map():
+    def stop(iteration: int, kl: float) -> None:
+        if iteration == 50:
+            raise KeyboardInterrupt
+
+    p = joint_edges(*neighborhoods())
+    weight = p.weight.clone()
+    with pytest.warns(UserWarning, match="after 50 iterations is kept"):
+        found = embed(p, normal(40, 2) * 1e-4, StudentT(), callback=stop)
+    full = embed(p, normal(40, 2) * 1e-4, StudentT(), descent=Descent(exaggerated_iterations=50, iterations=0))
+    assert found.interrupted
+    assert not full.interrupted
+    assert found.iterations == 50
+    assert torch.equal(found.positions, full.positions)
+    assert torch.equal(p.weight, weight)
+
+
+def test_callback_sees_the_history_and_the_end_is_exact():
+    seen = []
+    p = joint_edges(*neighborhoods())
+    found = embed(p, normal(40, 2), StudentT(), descent=SHORT, callback=lambda i, kl: seen.append((i, kl)))
+    assert tuple(seen) == found.history
+    assert [i for i, _ in seen] == [0, 50, 100]
+    expected = float(dense_kl(to_dense(p), found.positions, StudentT(), "joint"))
+    assert found.objective == pytest.approx(expected, rel=1e-9)
+
+
+def test_descent_ends_where_the_gradient_does():
+    p = row_edges(*neighborhoods())
+    found = embed(p, normal(40, 2), Gaussian(), normalization="row", descent=Descent(exaggeration=1.0, tolerance=1e-5))
+    assert found.iterations < 1000
+    gradient, _ = Objective(p, Gaussian(), "row", torch.float64).gradient(found.positions)
+    assert float(gradient.norm()) <= 1e-5
+
+
+@pytest.mark.parametrize("kernel", [StudentT(), Gaussian()], ids=str)
+def test_placed_points_are_at_minima_of_their_own_rows(digits, affinities, kernel):
+    """The dense row KL rises in every direction around a placed point."""
+    x, labels, start = digits
+    old = np.arange(600) % 7 != 0
+    found = nearest(x[old], 60)
+    p = joint_edges(found.index, calibrate(found.value, 20.0).log_p)
+    frozen = embed(p, start[old][:, :2], kernel, descent=Descent(iterations=150)).positions.double()
+    near = nearest(x[old], 60, queries=x[~old])
+    log_p = calibrate(near.value, 20.0).log_p
+    placed = place(near.index, log_p, frozen, kernel)
+
+    def row_kl(y: Tensor) -> Tensor:
+        log_k = kernel.log_value((y[:, None] - frozen[None]).square().sum(-1))
+        log_q = log_k.gather(1, near.index) - log_k.logsumexp(1, keepdim=True)
+        return (log_p.exp() * (log_p - log_q)).sum(1)
+
+    at = row_kl(placed)
+    for angle in np.linspace(0, 2 * np.pi, 8, endpoint=False):
+        aside = placed + 0.2 * kernel.width * torch.tensor([np.cos(angle), np.sin(angle)])
+        assert ((row_kl(aside) - at) > -1e-3).all()
+    assert (at <= row_kl(frozen[near.index[:, 0]]) + 1e-2).double().mean() > 0.9
+    beside = labels[old][nearest(frozen, 1, queries=placed).index.squeeze(1).numpy()]
+    assert (beside == labels[~old]).mean() > 0.85
+    # alone or in company: the same place
+    torch.testing.assert_close(place(near.index[3:4], log_p[3:4], frozen, kernel), placed[3:4], rtol=0, atol=1e-3)
+    assert torch.equal(place(near.index, log_p, frozen, kernel), placed)
+
+
+@settings(max_examples=12, deadline=None)
+@given(n=st.integers(2, 30), d=st.integers(1, 4), seed=st.integers(0, 99), scale=st.floats(0, 1e3))
+def test_any_small_map(n, d, seed, scale):
+    k = min(3, n - 1)
+    found = nearest(normal(n, 3, seed=seed).round(), k)
+    p = joint_edges(found.index, calibrate(found.value, 1.0 + (k > 1)).log_p)
+    descent = Descent(exaggerated_iterations=20, iterations=20)
+    result = embed(p, normal(n, d, seed=seed).float() * scale, StudentT(), descent=descent)
+    assert result.positions.isfinite().all()
+    assert result.objective >= -1e-9
+
+
+@pytest.mark.parametrize(
+    ("p", "start", "normalization", "message"),
+    [
+        (edges([[0, 0.5], [0.5, 0]]), torch.zeros(3, 2), "joint", r"\(2, d\)"),
+        (edges([[0, 0.5], [0.5, 0]]), torch.zeros(2, 2, dtype=torch.long), "joint", "floating"),
+        (edges([[0, 0.5], [0.5, 0]]), torch.tensor([[0.0], [np.nan]]), "joint", "row 1 is not"),
+        (edges([[0, 1.0], [1.0, 0]]), torch.zeros(2, 2), "joint", "All of p must sum to 1, got 2"),
+        (edges([[0, 1.0], [0.5, 0]]), torch.zeros(2, 2), "row", "Row 1 of p must sum to 1, got 0.5"),
+        (edges([[1.0, 0], [0, 0]]), torch.zeros(2, 2), "joint", "Anchor 0 has mass on itself"),
+        (edges([[0, -0.5], [1.5, 0]]), torch.zeros(2, 2), "joint", "negative"),
+        (edges([[0, 0], [0, 0]]), torch.zeros(2, 2), "row", "empty"),
+        (edges([[0.0]]), torch.zeros(1, 2), "row", "at least two points"),
+        (edges([[0, 0.5], [0.5, 0]]), torch.zeros(2, 2), "both", "'joint' or 'row'"),
+    ],
+)  # fmt: skip
+def test_bad_input(p, start, normalization, message):
+    with pytest.raises(ValueError, match=message):
+        embed(p, start, StudentT(), normalization=normalization)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"exaggeration": 0.5}, {"iterations": -1}, {"learning_rate": 0.0}, {"momentum": 1.0}, {"exaggeration": np.inf}],
+)
+def test_bad_descent(settings):
+    with pytest.raises(ValueError, match=next(iter(settings)).split("_")[0].capitalize() + "|" + next(iter(settings))):
+        Descent(**settings)
+
+
+@pytest.mark.parametrize(
+    ("index", "log_p", "frozen", "message"),
+    [
+        (torch.zeros(2, 3).long(), torch.zeros(2, 2), torch.zeros(4, 2), "must be"),
+        (torch.full((2, 3), 4), torch.zeros(2, 3), torch.zeros(4, 2), "0 .. 3"),
+    ],
+)
+def test_bad_places(index, log_p, frozen, message):
+    with pytest.raises(ValueError, match=message):
+        place(index, log_p, frozen, StudentT())

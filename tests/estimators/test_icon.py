@@ -1,0 +1,116 @@
+"""The equation as an estimator: it learns, in batches too, and refuses what makes no sense."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_iris
+from sklearn.decomposition import PCA
+from torch import nn
+
+from torchicon import KNN, Classes, Clusters, Cosine, Gaussian, ICon, Pairs, Positives, StudentT, debias
+from torchicon.core import Candidates
+from torchicon.evaluation import knn_accuracy
+from torchicon.mappers import orthonormal
+
+X, Y = load_iris(return_X_y=True)
+X = (X - X.mean(0)) / X.std(0)
+
+
+def test_pca_is_the_wide_limit():
+    """p the identity, q a wide Gaussian, an orthonormal map: the plane of PCA (theory 3.1)."""
+    model = ICon(
+        p=lambda x: Pairs()(len(x)),
+        q=lambda z: Gaussian(30.0)(z, candidates=Candidates.all(len(z))),
+        mapper=orthonormal(4, 2),
+        weights="sum",
+        epochs=400,
+        learning_rate=0.05,
+        random_state=0,
+        verbose=False,
+    ).fit(X)
+    plane = PCA(2).fit(X).components_
+    learned = model.mapper_.weight.detach().numpy()
+    np.testing.assert_allclose(learned.T @ learned, plane.T @ plane, atol=0.02)
+
+
+@pytest.mark.parametrize("batch_size", [None, 64])
+def test_supervised_contrast_separates_classes(batch_size):
+    model = ICon(
+        p=Positives(),
+        q=Cosine(0.2),
+        mapper="mlp",
+        supervised=True,
+        batch_size=batch_size,
+        epochs=120,
+        random_state=0,
+        verbose=False,
+    ).fit(X, Y)
+    assert knn_accuracy(model.embedding_, Y) > 0.94
+
+
+def test_clusters_can_be_learned_by_the_equation_alone():
+    model = ICon(
+        p=KNN(10),
+        q=lambda z: debias(Clusters()(z.softmax(1)), 0.1),
+        n_components=3,
+        epochs=300,
+        learning_rate=0.05,
+        random_state=1,
+        verbose=False,
+    ).fit(X)
+    assert len(np.unique(model.embedding_.argmax(1))) == 3
+
+
+def test_both_slots_may_be_learned_and_reversed():
+    p = Classes()(torch.from_numpy(Y).long())
+    model = ICon(p=lambda _: debias(p, 0.2), q=StudentT(), direction="reverse", epochs=20, verbose=False).fit(X)
+    assert np.isfinite(model.loss_)
+
+
+def test_the_same_seed_gives_the_same_map_and_the_global_rng_rests():
+    before = torch.get_rng_state()
+    maps = [ICon(p=KNN(5), batch_size=50, epochs=5, random_state=3, verbose=False).fit_transform(X) for _ in range(2)]
+    np.testing.assert_array_equal(*maps)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_transform_of_training_rows_is_the_embedding():
+    model = ICon(p=KNN(5), epochs=5, random_state=0, verbose=False).fit(X)
+    np.testing.assert_allclose(model.transform(X), model.embedding_, rtol=1e-5)
+    assert model.score(X) == pytest.approx(-model.loss_, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"mapper": "cnn"}, "mapper must be"),
+        ({"supervised": True}, "requires y"),
+        ({"epochs": 0}, "at least 1"),
+        ({"batch_size": 1}, "at least two anchors"),
+        ({"direction": "sideways"}, "direction must be"),
+        ({"p": KNN(500)}, "500"),
+    ],
+)
+def test_senseless_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        ICon(**({"p": KNN(5), "epochs": 2, "verbose": False} | arguments)).fit(X)
+
+
+def test_the_default_wants_enough_points():
+    with pytest.raises(ValueError, match="more than 90 points"):
+        ICon(verbose=False).fit(X[:50])
+
+
+def test_a_diverging_loss_stops_with_a_reason():
+    with pytest.raises(ValueError, match="lower learning_rate"):
+        ICon(p=KNN(5), mapper=_Explodes(), epochs=3, verbose=False).fit(X)
+
+
+class _Explodes(nn.Linear):
+    def __init__(self):
+        super().__init__(4, 2)
+
+    def forward(self, x):
+        return super().forward(x) * torch.nan

@@ -1,0 +1,74 @@
+"""Saved models come back equal; anything else is refused by name; nothing is unpickled."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.exceptions import NotFittedError
+
+from torchicon import KNN, ICon, KMeans
+
+X = np.random.default_rng(0).normal(size=(40, 3))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    KMeans(3, random_state=0).fit(pd.DataFrame(X, columns=["a", "b", "c"])).save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_a_round_trip_predicts_the_same(folder):
+    model = KMeans.from_pretrained(folder)
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    np.testing.assert_array_equal(model.predict(frame), model.labels_)
+    assert list(model.feature_names_in_) == ["a", "b", "c"]
+    assert model.get_params()["n_clusters"] == 3
+    assert list(model.get_feature_names_out()) == ["kmeans0", "kmeans1", "kmeans2"]
+
+
+def test_a_module_comes_back_with_its_weights(tmp_path):
+    model = ICon(p=KNN(3), mapper="mlp", epochs=3, verbose=False, random_state=0).fit(X)
+    model.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"\['p'\], which JSON cannot hold"):
+        ICon.from_pretrained(tmp_path)
+    again = ICon.from_pretrained(tmp_path, p=KNN(3))
+    np.testing.assert_array_equal(again.transform(X), model.transform(X))
+
+
+def test_an_unfitted_model_is_not_saved(tmp_path):
+    with pytest.raises(NotFittedError):
+        KMeans(3).save_pretrained(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_another_class_is_refused(folder):
+    with pytest.raises(ValueError, match="holds a KMeans, not a ICon"):
+        ICon.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"torchicon": "1"}'])
+def test_a_broken_config_is_refused(folder, content):
+    (folder / "config.json").write_text(content)
+    with pytest.raises(ValueError, match=r"config\.json"):
+        KMeans.from_pretrained(folder)
+
+
+def test_cut_weights_are_refused(folder):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-10])
+    with pytest.raises(ValueError, match="cannot be read"):
+        KMeans.from_pretrained(folder)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(ValueError, match="nowhere holds no model"):
+        KMeans.from_pretrained(tmp_path / "nowhere")
+
+
+def test_the_config_is_plain_json(folder):
+    config = json.loads((folder / "config.json").read_text())
+    assert config["class"] == "KMeans"
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]

@@ -1,0 +1,124 @@
+"""Every row of the table earns its claim against its oracle, and a planted error is seen."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from torchicon import oracles
+from torchicon.core import Candidates
+from torchicon.methods import TABLE, Inspired, Limit, Method, cite, find, periodic_table
+from torchicon.methods.verify import check, verify
+from torchicon.neighborhoods import Cosine, Gaussian, Positives, StudentT
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("method", TABLE, ids=str)
+def test_claim(method, seed):
+    evidence = check(method, seed=seed)
+    assert evidence.passed, evidence
+
+
+def test_names_are_unique_and_oracles_are_all_used():
+    assert len({method.name for method in TABLE}) == len(TABLE)
+    assert {method.oracle for method in TABLE} == set(oracles.ORACLES)
+
+
+def test_verify_answers_for_every_method():
+    assert set(verify()) == {method.name for method in TABLE}
+
+
+MUTANTS = {
+    "factor 2 dropped": ("SNE", {"q": lambda z: Gaussian(1.0)(z)}),
+    "self left in": ("SimCLR", {"q": lambda z: Cosine(0.1)(z, candidates=Candidates.all(len(z)))}),
+    "wrong temperature": ("SupCon", {"q": lambda z: Cosine(0.2)(z)}),
+    "direction swapped": ("K-Means", {"direction": "forward"}),
+    "sum for mean": ("SimCLR", {"weights": "sum"}),
+    "row for joint": ("t-SNE", {"weights": "mean"}),
+    "wrong tails": ("t-SNE (row)", {"q": lambda z: StudentT(2.0)(z)}),
+    "a finite limit": ("PCA", {"q": lambda z: Gaussian(1.0)(z, candidates=Candidates.all(len(z)))}),
+    "wrong positives": ("SimCLR", {"p": lambda image: Positives()(image // 2)}),
+}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_planted_error_fails_its_claim(mutant):
+    name, change = MUTANTS[mutant]
+    try:
+        passed = check(dataclasses.replace(find(name), **change)).passed
+    except ValueError:  # the core refused it outright, such as mass of p where q has none
+        passed = False
+    assert not passed
+
+
+def test_a_limit_of_the_wrong_order_fails():
+    """A limit that is merely approached, not at its order, is not the claimed one."""
+    pca = find("PCA")
+    slower = Limit(pca.claim.knob, lambda h: h**-0.25, pca.claim.rescale, order=1.0)
+    assert not check(dataclasses.replace(pca, claim=slower)).passed
+
+
+def test_inspired_only_needs_finite_numbers():
+    simclr = dataclasses.replace(find("SimCLR"), claim=Inspired("for the test"), weights="sum")
+    assert check(simclr).passed
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"cell": ("Nowhere", "Gaussian")}, "not in the table"),
+        ({"q": lambda y: StudentT()(y)}, "q asks for \\['y'\\]"),
+        ({"learns": "w"}, "learns 'w'"),
+        ({"weights": "joint", "direction": "reverse"}, "joint form is forward"),
+    ],
+)
+def test_a_row_validates_itself(change, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(find("SNE"), **change)
+
+
+def test_find_suggests_close_names():
+    with pytest.raises(KeyError, match="did you mean SimCLR"):
+        find("simclrr")
+    with pytest.raises(KeyError, match="there are SNE"):
+        find("zzzzzz")
+
+
+@pytest.mark.parametrize("method", TABLE, ids=str)
+def test_citations_are_bibtex(method):
+    entry = cite(method.name)
+    assert entry.startswith("@")
+    assert entry.count("{") == entry.count("}")
+    assert f"year = {{{method.citation.year}}}" in entry
+
+
+def test_periodic_table_shows_every_method_once():
+    table = periodic_table()
+    assert all(table.count(method.name) >= 1 for method in TABLE)
+    assert len({line.count("|") for line in table.splitlines()}) == 1
+
+
+def test_a_method_written_elsewhere_works_with_verify():
+    method = Method(
+        name="SimCLR, warm",
+        cell=("Positive pairs", "Gaussian"),
+        citation=find("SimCLR").citation,
+        p=lambda image: Positives()(image),
+        q=lambda z: Cosine(0.1)(z),
+        p_equation="",
+        q_equation="",
+        mapper="any",
+        candidates="the batch",
+        oracle="nt_xent",
+        claim=find("SimCLR").claim,
+        example=lambda g: {
+            "z": torch.randn(6, 3, dtype=torch.float64, generator=g),
+            "image": torch.arange(3).repeat(2),
+        },
+    )
+    evidence = verify([method])["SimCLR, warm"]
+    assert evidence.passed
+    assert math.isfinite(evidence.value_error)

@@ -1,0 +1,64 @@
+"""The README's examples run as they stand, and its table is the code's."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from typer.testing import CliRunner
+
+from torchicon import TABLE, periodic_table
+from torchicon.cli.app import app
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.DOTALL)
+COMMANDS = [
+    line.split("#")[0].split()
+    for kind, block in BLOCKS
+    if kind == "bash"
+    for line in block.splitlines()
+    if line.strip()
+]
+
+
+def test_every_block_is_of_a_kind_that_is_tested():
+    assert {kind for kind, _ in BLOCKS} == {"python", "bash"}
+
+
+def test_the_python_blocks_run_in_order(capsys):
+    namespace: dict[str, object] = {}
+    for kind, block in BLOCKS:
+        if kind == "python":
+            exec(compile(block, "README.md", "exec"), namespace)
+    assert "sparse||kernel -> sparse_kernel" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_the_commands_run(command, tmp_path, monkeypatch):
+    program, *arguments = command
+    if program == "make":
+        assert re.search(rf"^{arguments[0]}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+        return
+    assert program == "torchicon"
+    monkeypatch.chdir(tmp_path)
+    np.save("features.npy", load_digits().data[:300])
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / arguments[arguments.index("-o") + 1] / "report.html").exists()
+
+
+def test_the_table_is_the_codes():
+    assert periodic_table() in README
+
+
+@pytest.mark.parametrize("path", re.findall(r"\]\(([^)#]+)\)", README))
+def test_links_lead_somewhere(path):
+    assert path.startswith("http") or (ROOT / path).exists()
+
+
+def test_the_methods_named_in_prose_exist():
+    assert {"SimCLR", "SupCon"} <= {method.name for method in TABLE}
