@@ -1,7 +1,7 @@
 """Unsupervised classification beside the usual methods: Hungarian accuracy over seeds, labels used only to score.
 
     python experiments/clustering.py digits wine breast_cancer
-    python experiments/clustering.py digits pendigits=PATH/pendigits.csv:digit bbc=PATH/bbc-minilm.npz:y --seeds 5
+    python experiments/clustering.py digits pendigits=PATH/pendigits.csv:class bbc=PATH/bbc-minilm.npz:y --seeds 5
 
 A data set is one of scikit-learn's, or NAME=FILE:LABELS. Ours runs with its defaults. K-Means (10 restarts), Gaussian
 mixtures, Ward and spectral clustering see the raw features; ``--scaled`` also gives them standardized and unit-length

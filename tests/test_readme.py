@@ -1,4 +1,4 @@
-"""The README's examples run as they stand, and its table is the code's."""
+"""The README's and the documentation's examples run as they stand, and the README's table is the code's."""
 
 from __future__ import annotations
 
@@ -49,6 +49,12 @@ def test_the_commands_run(command, tmp_path, monkeypatch):
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert (tmp_path / arguments[arguments.index("-o") + 1] / "report.html").exists()
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.name)
+def test_the_documentations_blocks_run(page):
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL):
+        exec(compile(block, page.name, "exec"), {})
 
 
 def test_the_table_is_the_codes():

@@ -169,6 +169,8 @@ def test_units_are_told_from_principal_components():
         ({"debias_p": 1.0}, "debias_p must"),
         ({"ema": 1.0}, "ema is the decay"),
         ({"walks": 0}, "walks must be at least 1"),
+        ({"merge": 1.5}, "merge must be at least 1 and whole"),
+        ({"learning_rate": 0.0}, "learning_rate must be positive"),
     ],
 )
 def test_wrong_arguments(change, message):
@@ -184,3 +186,31 @@ def test_any_small_shape_works(n, d, c, seed):
     model = Clustering(c, steps=5, n_heads=2, random_state=0, verbose=False).fit(x)
     assert model.probabilities_.shape == (n, c)
     assert np.isfinite(model.probabilities_).all()
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e-12, 1e12, 1e200])
+def test_units_do_not_matter(unit):
+    x, y = make_blobs(90, 5, centers=3, random_state=0)
+    model = Clustering(3, steps=50, n_heads=2, random_state=0, verbose=False).fit(x * unit)
+    assert hungarian_accuracy(y, model.labels_) > 0.98
+
+
+def test_a_greedy_merge_takes_the_best_pair_of_all_each_time():
+    """Against every pair tried anew, in float64."""
+    generator = torch.Generator().manual_seed(0)
+    share = torch.rand(12, 12, dtype=torch.float64, generator=generator)
+    share = share + share.T + 5 * torch.diag(torch.rand(12, dtype=torch.float64, generator=generator))
+    share /= share.sum()
+    groups = torch.eye(12, dtype=torch.float64)
+    for _ in range(7):
+        c = groups.shape[1]
+        trials = []
+        for i in range(c):
+            for j in range(i + 1, c):
+                merged = groups.clone()
+                merged[:, i] += merged[:, j]
+                merged = merged[:, torch.arange(c) != j]
+                trials.append((float(information((merged.T @ share @ merged)[None])), merged))
+        groups = max(trials, key=lambda trial: trial[0])[1]
+    seen = merge(share[None], 5)[0].double()
+    torch.testing.assert_close(seen @ seen.T, groups @ groups.T)

@@ -202,3 +202,20 @@ def test_bad_descent(settings):
 def test_bad_places(index, log_p, frozen, message):
     with pytest.raises(ValueError, match=message):
         place(index, log_p, frozen, StudentT())
+
+
+@pytest.mark.parametrize("d", [2, 3, 5])
+def test_a_stiff_descent_goes_back_and_more_carefully(d):
+    """Equal rows, a Gaussian and few points threw the map apart: repulsion can be stiffer than attraction."""
+    found = nearest(torch.ones(20, 3), 15)
+    p = row_edges(found.index, calibrate(found.value, 5.0).log_p)
+    result = embed(p, normal(20, d).float() * 1e-4, Gaussian(), normalization="row")
+    assert result.objective < result.history[0][1]
+    assert float(result.positions.abs().max()) < 100
+
+
+@pytest.mark.parametrize("df", [10.0, 100.0])
+def test_light_tails_do_not_throw_the_map_apart(df):
+    index, log_p = neighborhoods()
+    result = embed(joint_edges(index, log_p), normal(40, 2).float() * 1e-4, StudentT(df), descent=SHORT)
+    assert result.objective < result.history[0][1]

@@ -114,3 +114,16 @@ class _Explodes(nn.Linear):
 
     def forward(self, x):
         return super().forward(x) * torch.nan
+
+
+def test_batches_without_a_pair_are_passed_over():
+    """Two of 150 points are rarely neighbors; no batch at all with neighbors is an error."""
+    model = ICon(p=KNN(5), batch_size=3, epochs=5, random_state=0, verbose=False).fit(X)
+    assert np.isfinite(model.loss_)
+    with pytest.raises(ValueError, match="larger batch_size"):
+        ICon(p=Positives(), supervised=True, batch_size=5, epochs=1, verbose=False).fit(X, np.arange(len(X)))
+
+
+def test_a_supervised_p_must_be_given():
+    with pytest.raises(ValueError, match="give p, such as Positives"):
+        ICon(supervised=True).fit(X, Y)

@@ -82,3 +82,14 @@ def test_nan_is_named_by_row_and_column():
     x[3, 1] = np.nan
     with pytest.raises(ValueError, match="NaN in row 3, column 1"):
         KMeans(2).fit(x)
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e-25, 1e20, 1e30])
+def test_units_do_not_matter(unit):
+    """In float32 the squares of such numbers are zero or infinite."""
+    x, _ = make_blobs(100, 4, centers=3, random_state=1)
+    plain = KMeans(3, random_state=0).fit(x)
+    scaled = KMeans(3, random_state=0).fit((x * unit).astype(np.float32))
+    np.testing.assert_array_equal(scaled.labels_, plain.labels_)
+    np.testing.assert_array_equal(scaled.predict((x * unit).astype(np.float32)), plain.labels_)
+    assert scaled.inertia_ == pytest.approx(plain.inertia_ * unit**2, rel=1e-4)

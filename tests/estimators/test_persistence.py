@@ -72,3 +72,37 @@ def test_the_config_is_plain_json(folder):
     config = json.loads((folder / "config.json").read_text())
     assert config["class"] == "KMeans"
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["predict", "__class__", "_n_features_out"])
+def test_a_config_replaces_nothing_but_fitted_attributes(folder, name):
+    config = json.loads((folder / "config.json").read_text())
+    config["fitted"][name] = {"value": "mischief"}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="no fitted attribute"):
+        KMeans.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    "change", [{"parameters": [1]}, {"parameters": {"evil": 1}}, {"objects": 3}, {"fitted": [1]}, {"fitted": {"a_": 1}}]
+)
+def test_parts_of_the_wrong_type_are_refused(folder, change):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(ValueError, match=r"config\.json"):
+        KMeans.from_pretrained(folder)
+
+
+def test_bottomless_json_is_refused(folder):
+    (folder / "config.json").write_text("[" * 100_000 + "]" * 100_000)
+    with pytest.raises(ValueError, match=r"config\.json cannot be read"):
+        KMeans.from_pretrained(folder)
+
+
+def test_weights_of_another_shape_are_refused(tmp_path):
+    ICon(p=KNN(3), epochs=1, verbose=False, random_state=0).fit(X).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["parameters"]["n_components"] = 3
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="does not fit a ICon"):
+        ICon.from_pretrained(tmp_path, p=KNN(3))

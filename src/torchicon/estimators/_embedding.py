@@ -180,24 +180,24 @@ def embed(
     stable = (1 + descent.momentum) / stiffness
     velocity, gains = torch.zeros_like(y), torch.ones_like(y)
     caution = 1.0
-    kept, kept_value = y, math.inf
+    kept, limit = y, math.inf
     try:
         for iteration in range(1, descent.exaggerated_iterations + descent.iterations + 1):
             early = iteration <= descent.exaggerated_iterations
             exaggeration = descent.exaggeration if early else 1.0
             gradient, log_normalizer = objective.gradient(y, exaggeration)
-            if iteration == descent.exaggerated_iterations + 1:
-                kept_value = math.inf  # the phases minimize different things
             if iteration % _REPORT_EVERY == 1:
                 value = objective.value(y, float(log_normalizer))
-                # Points that all coincide have at most log n an anchor; exaggeration may raise the KL up to there.
-                highest = objective.anchors * math.log(p.n) if early and exaggeration > 1 else kept_value
-                if value <= highest + _NOISE * objective.anchors:
-                    kept, kept_value = y, min(value, kept_value)
-                else:  # repulsion is stiff where many are each other's only neighbor: back, and more carefully
-                    y, value, caution = kept, kept_value, caution / 4
+                finite = math.isfinite(value)  # it is not where all kernels underflow, as they may at the start
+                if limit == math.inf or (finite and value <= limit + _NOISE * objective.anchors):
+                    # Under exaggeration the KL itself may rise, to that of points that all coincide: log n an anchor.
+                    roof = objective.anchors * math.log(p.n) if exaggeration > 1 else -math.inf
+                    kept, limit = y, max(min(value, limit), roof) if finite else math.inf
+                else:  # a Gaussian repels stiffly where a point is nearest to many: back, and more carefully
+                    y, caution = kept, caution / 4
                     velocity, gains = torch.zeros_like(y), torch.ones_like(y)
-                    gradient, _ = objective.gradient(y, exaggeration)
+                    gradient, log_normalizer = objective.gradient(y, exaggeration)
+                    value = objective.value(y, float(log_normalizer))
                 history.append((iteration - 1, value))
                 if callback is not None:
                     callback(*history[-1])
@@ -214,7 +214,7 @@ def embed(
         interrupted = True
         warnings.warn(f"Interrupted: the map after {done} iterations is kept.", UserWarning, stacklevel=3)
     final = objective.exact(y)
-    if not final <= kept_value + _NOISE * objective.anchors:  # since the last look
+    if not final <= limit + _NOISE * objective.anchors:  # since the last look
         y, final = kept, objective.exact(kept)
     return Embedding(y, final, done, tuple(history), interrupted)
 

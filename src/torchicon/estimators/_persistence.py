@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from safetensors.numpy import save as serialize
+from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
@@ -27,6 +28,7 @@ def save(estimator: Any, folder: Path) -> None:
     parameters: dict[str, Any] = {}
     objects: list[str] = []
     for name, value in estimator.get_params(deep=False).items():
+        value = value.item() if isinstance(value, np.generic) else value
         if _is_json(value):
             parameters[name] = value
         else:
@@ -65,9 +67,13 @@ def load(kind: type[Any], folder: Path, objects: Mapping[str, Any]) -> Any:
         raise ValueError(
             f"{folder} was fitted with {missing}, which JSON cannot hold: pass them to from_pretrained by name."
         )
-    estimator = kind(**{**config["parameters"], **objects})
+    try:
+        estimator = kind(**{**config["parameters"], **objects})
+    except TypeError as error:
+        raise ValueError(f"{folder / _CONFIG}, or the call, has wrong arguments: {error}.") from error
     for name, entry in config["fitted"].items():
-        setattr(estimator, name, np.array(entry["names"], dtype=object) if "names" in entry else entry["value"])
+        _check_fitted(name, folder / _CONFIG)
+        setattr(estimator, name, np.array(entry["names"], dtype=object) if "names" in entry else entry.get("value"))
     try:
         arrays = load_file(folder / _WEIGHTS)
     except (OSError, SafetensorError) as error:
@@ -78,19 +84,38 @@ def load(kind: type[Any], folder: Path, objects: Mapping[str, Any]) -> Any:
             module, key = name.split(".", 1)
             modules.setdefault(module, {})[key] = torch.from_numpy(array)
         else:
+            _check_fitted(name, folder / _WEIGHTS)
             setattr(estimator, name, array)
-    for name, state in modules.items():
-        estimator._restore_module(name, state)
+    try:
+        for name, state in modules.items():
+            _check_fitted(name, folder / _WEIGHTS)
+            estimator._restore_module(name, state)
+        check_is_fitted(estimator)
+    except (AttributeError, RuntimeError, NotFittedError) as error:
+        raise ValueError(f"{folder / _WEIGHTS} does not fit a {kind.__name__}: {error}") from error
     return estimator
+
+
+def _check_fitted(name: str, path: Path) -> None:
+    """A fitted attribute ends in an underscore: nothing else of an estimator is a file's to replace."""
+    if name.startswith("_") or not name.endswith("_"):
+        raise ValueError(f"{path} wants to set {name!r}, which is no fitted attribute.")
 
 
 def _read_config(kind: type[Any], folder: Path) -> dict[str, Any]:
     try:
         config = json.loads((folder / _CONFIG).read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{folder} holds no model: {_CONFIG} cannot be read ({error}).") from error
     if not isinstance(config, dict) or not {"torchicon", "class", "parameters", "objects", "fitted"} <= set(config):
         raise ValueError(f"{folder / _CONFIG} does not describe a torchicon model.")
+    if not (
+        isinstance(config["parameters"], dict)
+        and isinstance(config["objects"], list)
+        and isinstance(config["fitted"], dict)
+        and all(isinstance(entry, dict) for entry in config["fitted"].values())
+    ):
+        raise ValueError(f"{folder / _CONFIG} does not describe a torchicon model: its parts have the wrong types.")
     if config["class"] != kind.__name__:
         raise ValueError(f"{folder} holds a {config['class']}, not a {kind.__name__}: load it with that class.")
     return config

@@ -100,9 +100,11 @@ class ICon(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):  # typ
         optimizer = torch.optim.Adam(self.mapper_.parameters(), lr=self.learning_rate)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: 0.5 * (1 + math.cos(math.pi * t / total)))
         for _ in steps(self.epochs, "I-Con", show=self.verbose):
-            losses = []
+            losses: list[float] = []
             for index in batches:
                 rows = p(index)
+                if not batches.whole and bool(rows.empty_anchors().all()):
+                    continue  # by chance nobody's neighbor is in the batch
                 optimizer.zero_grad(set_to_none=True)
                 loss = self._loss(rows, q(self.mapper_(x if batches.whole else x[index])))
                 if not torch.isfinite(loss):
@@ -111,6 +113,11 @@ class ICon(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):  # typ
                 optimizer.step()
                 schedule.step()
                 losses.append(float(loss.detach()))
+            if not losses:
+                raise ValueError(
+                    f"In no batch of {batches.size} does any anchor have a neighbor: give a larger batch_size, "
+                    "or a p with more neighbors."
+                )
             self.loss_ = sum(losses) / len(losses)
         self.embedding_ = self._map(x)
         return self
@@ -176,7 +183,9 @@ class ICon(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):  # typ
             raise ValueError(f"epochs and n_components must be at least 1, got {self.epochs}, {self.n_components}.")
         if self.batch_size is not None and self.batch_size < 2:
             raise ValueError(f"A batch needs at least two anchors, got batch_size={self.batch_size}.")
-        if self.p is None and not self.supervised and len(x) < 91:
+        if self.p is None and self.supervised:
+            raise ValueError("supervised=True makes p from labels: give p, such as Positives() or Classes().")
+        if self.p is None and len(x) < 91:
             raise ValueError(f"The default p, NearestGaussian(30), wants more than 90 points, got {len(x)}; give p.")
 
     def __sklearn_tags__(self) -> Any:

@@ -85,7 +85,7 @@ class _NeighborEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Esti
     def transform(self, X: ArrayLike) -> NDArray[np.float32]:
         """Place rows X (m, d) on the finished map: each minimizes its own KL against the frozen points.
 
-        New rows do not see each other. A row that equals a training row gets its position.
+        New rows do not see each other. A row that equals training rows gets the position of the first of them.
         """
         check_is_fitted(self)
         x = torch.from_numpy(self._features(X, reset=False))

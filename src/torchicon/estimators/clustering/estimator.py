@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any, Literal, Self
 
@@ -47,7 +48,8 @@ class Clustering(ClusterMixin, Estimator):  # type: ignore[misc]
         mapper: "linear" heads, or "mlp" with one hidden layer of 128.
         start: heads start from "kmeans" or at "random".
         n_heads: heads trained at once; 1 leaves nothing to choose or to agree.
-        merge: how many times too many clusters the heads learn first; 1 for none.
+        merge: how many times too many clusters the heads learn first, though at least 16 of them, and at most 1,000 or
+            a fifth of the rows; 1 for none.
         steps: optimizer steps, with another 3/8 of them after merging.
         learning_rate: of Adam, falling to zero along a cosine.
         ema: decay of a teacher that scores the neighbors, such as 0.99; None for no teacher.
@@ -234,8 +236,11 @@ class Clustering(ClusterMixin, Estimator):  # type: ignore[misc]
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}.")
         for name in ("n_neighbors", "walks", "n_heads", "merge", "steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+            value = getattr(self, name)
+            if not isinstance(value, int | np.integer) or value < 1:
+                raise ValueError(f"{name} must be at least 1 and whole, got {value!r}.")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate must be positive and finite, got {self.learning_rate}.")
         if not 0 <= self.debias_p < 1 or not 0 < self.debias_q < 1:
             raise ValueError(
                 f"debias_p must lie in [0, 1) and debias_q in (0, 1), got {self.debias_p} and {self.debias_q}."

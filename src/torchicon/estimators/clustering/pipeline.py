@@ -119,7 +119,7 @@ def _choose(
     nats = selection.label_information(labels, n_clusters, listed)
     plain_labels = from_centers(plain.centers[None], torch.ones(1)).probabilities(x)[0].argmax(1)
     plain_nats = selection.label_information(plain_labels, n_clusters, listed)
-    agreed = f"the consensus of {max(1, len(phi) // 2)} heads"
+    agreed = f"the consensus of {len(phi) // 2} heads" if len(phi) > 3 else "the best head"
     compared = f"{agreed} keeps {nats:.3f} nats of the graph, K-Means {plain_nats:.3f}"
     clear = min((1 + _MARGIN) * plain_nats, 0.5 * (plain_nats + math.log(n_clusters)))
     if nats <= clear:
