@@ -20,6 +20,7 @@ from torch import nn
 from torchicon._version import __version__
 
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
+_PARTS = {"torchicon", "class", "parameters", "objects", "fitted", "arrays"}
 
 
 def save(estimator: Any, folder: Path) -> None:
@@ -52,6 +53,7 @@ def save(estimator: Any, folder: Path) -> None:
         "parameters": parameters,
         "objects": objects,
         "fitted": fitted,
+        "arrays": {name: list(array.shape) for name, array in arrays.items()},
     }
     folder.mkdir(parents=True, exist_ok=True)
     # The weights first: a folder with a config.json is whole.
@@ -78,6 +80,8 @@ def load(kind: type[Any], folder: Path, objects: Mapping[str, Any]) -> Any:
         arrays = load_file(folder / _WEIGHTS)
     except (OSError, SafetensorError) as error:
         raise ValueError(f"{folder / _WEIGHTS} cannot be read ({error}); the model must be saved again.") from error
+    if {name: list(array.shape) for name, array in arrays.items()} != config["arrays"]:
+        raise ValueError(f"{folder / _WEIGHTS} does not hold the arrays that {_CONFIG} lists; save the model again.")
     modules: dict[str, dict[str, Any]] = {}
     for name, array in arrays.items():
         if "." in name:
@@ -107,7 +111,7 @@ def _read_config(kind: type[Any], folder: Path) -> dict[str, Any]:
         config = json.loads((folder / _CONFIG).read_text())
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{folder} holds no model: {_CONFIG} cannot be read ({error}).") from error
-    if not isinstance(config, dict) or not {"torchicon", "class", "parameters", "objects", "fitted"} <= set(config):
+    if not isinstance(config, dict) or not set(config) >= _PARTS:
         raise ValueError(f"{folder / _CONFIG} does not describe a torchicon model.")
     if not (
         isinstance(config["parameters"], dict)

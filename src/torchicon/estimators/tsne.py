@@ -26,15 +26,28 @@ from torchicon.neighborhoods.perplexity import calibrate
 class _NeighborEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):  # type: ignore[misc]
     """What t-SNE and SNE share; they differ in kernel and normalization."""
 
-    n_components: int
-    perplexity: float
-    early_exaggeration: float
-    max_iter: int
-    learning_rate: float | None
-    init: Literal["pca", "random"] | NDArray[Any]
-    random_state: int | np.random.RandomState | None
-    verbose: bool
     _normalization: Normalization
+
+    def __init__(
+        self,
+        n_components: int = 2,
+        *,
+        perplexity: float = 30.0,
+        early_exaggeration: float = 1.0,
+        max_iter: int = 1000,
+        learning_rate: float | None = None,
+        init: Literal["pca", "random"] | NDArray[Any] = "pca",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool = True,
+    ) -> None:
+        self.n_components = n_components
+        self.perplexity = perplexity
+        self.early_exaggeration = early_exaggeration
+        self.max_iter = max_iter
+        self.learning_rate = learning_rate
+        self.init = init
+        self.random_state = random_state
+        self.verbose = verbose
 
     def _kernel(self) -> Radial:
         raise NotImplementedError
@@ -188,15 +201,17 @@ class TSNE(_NeighborEmbedding):
         random_state: int | np.random.RandomState | None = None,
         verbose: bool = True,
     ) -> None:
-        self.n_components = n_components
-        self.perplexity = perplexity
+        super().__init__(
+            n_components,
+            perplexity=perplexity,
+            early_exaggeration=early_exaggeration,
+            max_iter=max_iter,
+            learning_rate=learning_rate,
+            init=init,
+            random_state=random_state,
+            verbose=verbose,
+        )
         self.df = df
-        self.early_exaggeration = early_exaggeration
-        self.max_iter = max_iter
-        self.learning_rate = learning_rate
-        self.init = init
-        self.random_state = random_state
-        self.verbose = verbose
 
     def _kernel(self) -> Radial:
         return StudentT(self.df)
@@ -223,27 +238,6 @@ class SNE(_NeighborEmbedding):
     """
 
     _normalization: Normalization = "row"
-
-    def __init__(
-        self,
-        n_components: int = 2,
-        *,
-        perplexity: float = 30.0,
-        early_exaggeration: float = 1.0,
-        max_iter: int = 1000,
-        learning_rate: float | None = None,
-        init: Literal["pca", "random"] | NDArray[Any] = "pca",
-        random_state: int | np.random.RandomState | None = None,
-        verbose: bool = True,
-    ) -> None:
-        self.n_components = n_components
-        self.perplexity = perplexity
-        self.early_exaggeration = early_exaggeration
-        self.max_iter = max_iter
-        self.learning_rate = learning_rate
-        self.init = init
-        self.random_state = random_state
-        self.verbose = verbose
 
     def _kernel(self) -> Radial:
         return Gaussian()

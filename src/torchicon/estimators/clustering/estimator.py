@@ -46,7 +46,8 @@ class Clustering(ClusterMixin, Estimator):  # type: ignore[misc]
         debias_q: uniform share of q, in (0, 1): without any, an edge across clusters costs without bound.
         normalization: "cluster" or "point", as in `torchicon.Clusters`.
         mapper: "linear" heads, or "mlp" with one hidden layer of 128.
-        start: heads start from "kmeans" or at "random".
+        start: heads start from "kmeans" or at "random". One head from a random start is kept as it is: there is
+            nothing to agree with, and K-Means is not asked.
         n_heads: heads trained at once; 1 leaves nothing to choose or to agree.
         merge: how many times too many clusters the heads learn first, though at least 16 of them, and at most 1,000 or
             a fifth of the rows; 1 for none.

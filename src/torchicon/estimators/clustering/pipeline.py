@@ -24,7 +24,8 @@ _LARGEST_BATCH = 4096
 _HIDDEN = 128
 _PUPILS = 4  # heads nearest to the consensus that learn it; the best pupil is kept
 _MOST_EDGES = 200_000  # sums over the graph use all edges up to here, else as many drawn ones
-_START_ROWS = 20_000  # rows on which a K-Means start is found
+_START_ROWS = 5_000  # rows on which a head's K-Means start is found
+_PLAIN_ROWS = 20_000  # rows on which plain K-Means is
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,12 @@ def _start(x: Tensor, pieces: int, recipe: Recipe, generator: torch.Generator) -
     sizes = [x.shape[1], pieces] if recipe.mapper == "linear" else [x.shape[1], _HIDDEN, pieces]
     if recipe.start == "random":
         return at_random(recipe.n_heads, sizes, generator)
-    found = [kmeans(_sample(x, generator), pieces, generator, n_init=1, max_iter=30) for _ in range(recipe.n_heads)]
-    linear = _from_partitions(x, found)
+    # Each head starts from rows of its own: cheap, and one more reason for heads to differ.
+    most = max(_START_ROWS, 32 * pieces)
+    found = [
+        kmeans(_sample(x, most, generator), pieces, generator, n_init=1, max_iter=30) for _ in range(recipe.n_heads)
+    ]
+    linear = _from_partitions(found, min(len(x), most))
     if recipe.mapper == "linear":
         return linear
     heads = at_random(recipe.n_heads, sizes, generator)
@@ -123,7 +128,9 @@ def _choose(
     compared = f"{agreed} keeps {nats:.3f} nats of the graph, K-Means {plain_nats:.3f}"
     clear = min((1 + _MARGIN) * plain_nats, 0.5 * (plain_nats + math.log(n_clusters)))
     if nats <= clear:
-        return _from_partitions(x, [plain]), [f"Chose K-Means: {compared}, which is no clear gain."]
+        return _from_partitions([plain], min(len(x), _PLAIN_ROWS)), [
+            f"Chose K-Means: {compared}, which is no clear gain."
+        ]
     share, permutation = selection.agreement(phi, labels)
     nearest = share.argsort(descending=True)[:_PUPILS]
     targets = selection.soft_targets(labels, phi, permutation)
@@ -145,18 +152,18 @@ def _choose(
 
 def _plain_kmeans(x: Tensor, labels: Tensor, n_clusters: int, generator: torch.Generator) -> Partition:
     """The best of ten starts and of one from the consensus's means, which often is a better optimum than any."""
-    rows = _sample(x, generator)
+    rows = _sample(x, _PLAIN_ROWS, generator)
     size = torch.bincount(labels, minlength=n_clusters).clamp_min(1)
     means = torch.zeros(n_clusters, x.shape[1]).index_add_(0, labels, x) / size[:, None]
     guided = lloyd(rows, means, max_iter=300, tolerance=0.0)
     return min(kmeans(rows, n_clusters, generator), guided, key=lambda partition: partition.inertia)
 
 
-def _sample(x: Tensor, generator: torch.Generator) -> Tensor:
-    return x if len(x) <= _START_ROWS else x[torch.randperm(len(x), generator=generator)[:_START_ROWS]]
+def _sample(x: Tensor, most: int, generator: torch.Generator) -> Tensor:
+    return x if len(x) <= most else x[torch.randperm(len(x), generator=generator)[:most]]
 
 
-def _from_partitions(x: Tensor, found: list[Partition]) -> Heads:
-    rows = min(len(x), _START_ROWS)
+def _from_partitions(found: list[Partition], rows: int) -> Heads:
+    """Linear heads from partitions of ``rows`` rows each."""
     sq_radius = torch.tensor([partition.inertia / rows for partition in found])
     return from_centers(torch.stack([partition.centers for partition in found]), sq_radius)
