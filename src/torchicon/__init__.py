@@ -51,6 +51,51 @@ if TYPE_CHECKING:
 # Estimators need scikit-learn and FAISS: loaded when one is asked for, so that a loss costs torch alone.
 _ESTIMATORS = ("Clustering", "ICon", "KMeans", "SNE", "TSNE")
 
+__all__ = [
+    "KNN",
+    "SNE",
+    "TABLE",
+    "TSNE",
+    "Candidates",
+    "CandidatesError",
+    "Classes",
+    "Cluster",
+    "Clustering",
+    "Clusters",
+    "Cosine",
+    "Dense",
+    "Dot",
+    "Gaussian",
+    "ICon",
+    "KMeans",
+    "Kernel",
+    "Labels",
+    "Method",
+    "Mixture",
+    "NearestGaussian",
+    "Pairs",
+    "Perplexity",
+    "Positives",
+    "Rows",
+    "Sparse",
+    "StudentT",
+    "SupportError",
+    "block_budget",
+    "cite",
+    "cross_entropy",
+    "debias",
+    "entropy",
+    "explain",
+    "find",
+    "joint_kl",
+    "kl",
+    "objective",
+    "periodic_table",
+    "propagate",
+    "register_route",
+    "symmetrize",
+]
+
 
 def __getattr__(name: str) -> Any:
     if name not in _ESTIMATORS:

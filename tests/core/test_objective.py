@@ -145,3 +145,8 @@ class TestJoint:
         q = Dense(torch.tensor([[0.0, -math.inf], [0.0, 0.0]]))
         with pytest.raises(SupportError):
             joint_kl(Dense.uniform(2), q)
+
+
+def test_a_tensor_is_no_neighborhood(normal, unchecked):
+    with pytest.raises(TypeError, match="p must be a neighborhood"):
+        kl(normal(3, 2), Dense.uniform(3))

@@ -199,3 +199,11 @@ def test_peak_memory_is_far_below_the_matrix():
     """InfoNCE at 8,192 rows, forward and backward; 8,192^2 float32 scores alone would take 256 MiB."""
     done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 64 * 2**20
+
+
+def test_a_second_derivative_is_refused(normal):
+    """The recomputed tiles would be taken for constants: a silent error."""
+    z = normal(12, 3).requires_grad_()
+    loss = kl(Positives()(torch.arange(12) // 2), Cosine(0.5)(z)).sum()
+    with pytest.raises(NotImplementedError, match="no second derivative"):
+        torch.autograd.grad(loss, z, create_graph=True)

@@ -111,7 +111,7 @@ def test_row_numbers_are_no_features(tmp_path):
     assert "'n' only numbers the rows" in counted.notes[0]
 
 
-@pytest.mark.parametrize("text", ["id,a\n17,1\n17,2\n", "n,a\n0,1\n1,2\n2,3\n", "a,id\n1,17\n2,4\n", "id\n3\n4\n"])
+@pytest.mark.parametrize("text", ["id,a\n17,1\n17,2\n", "n,a\n0,1\n1,2\n2,3\n", "a,b\n1,17\n2,4\n", "id\n3\n4\n"])
 def test_what_may_be_a_feature_is_kept(tmp_path, text):
     assert len(read_text(tmp_path, text).columns) == text.split("\n")[0].count(",") + 1
 
@@ -219,3 +219,10 @@ def test_the_index_of_pandas_names_the_rows(tmp_path):
     table = read_table(tmp_path / "x.parquet")
     assert table.columns == ["a"]
     assert table.row_names == ["7", "3"]
+
+
+@pytest.mark.parametrize("name", ["id", "serial"])
+def test_a_row_number_is_no_feature_wherever_it_stands(tmp_path, name):
+    """Sorted files have their answer in it."""
+    rows = "".join(f"{i % 7},{i + 1},{i % 5}\n" for i in range(30))
+    assert read_text(tmp_path, f"a,{name},b\n{rows}").columns == ["a", "b"]

@@ -147,3 +147,13 @@ class TestPerplexity:
     def test_more_neighbors_than_points(self, normal):
         with pytest.raises(ValueError, match="row 0 has 4"):
             Gaussian(Perplexity(4.5))(normal(5, 2))
+
+
+@pytest.mark.parametrize("value", [0.0, -0.1, float("nan")])
+def test_a_learned_temperature_that_left_its_range_is_named(value):
+    temperature = torch.tensor(0.5, requires_grad=True)
+    q = Cosine(temperature)
+    with torch.no_grad():
+        temperature.fill_(value)
+    with pytest.raises(ValueError, match="learn its logarithm"):
+        q(torch.eye(3))

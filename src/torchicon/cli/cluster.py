@@ -99,6 +99,9 @@ def summarize(run: Run, metrics: dict[str, Any], output: Path) -> None:
     sizes = sorted(metrics["sizes"], reverse=True)
     shown = ", ".join(map(str, sizes)) if len(sizes) <= 20 else f"{sizes[0]} down to {sizes[-1]}"
     run.print(f"{metrics['rows']} rows in {metrics['clusters']} clusters of {shown}")
+    for note in metrics["notes"]:
+        if note.startswith("Chose"):
+            run.print(note)
     run.print(f"Median confidence: {_percent(metrics['confidence']['median'])}")
     if "scores" in metrics:
         run.print("Agreement with the labels:")

@@ -15,8 +15,8 @@ from torchicon.data import DataError, Table, write_json, write_parquet
 Preset = Literal["default", "icon-paper"]
 
 _DESCRIPTION = (
-    "Each row's nearest neighbors say which rows belong together; a small network learns clusters that keep neighbors "
-    "together, without labels."
+    "Without labels: each row's nearest neighbors say which rows belong together, small networks learn clusters that "
+    "keep neighbors together, and plain K-Means is kept unless they agree on clearly better ones."
 )
 
 
@@ -86,7 +86,7 @@ def cluster_into(folder: Path, run: Run, table: Table, request: Request) -> dict
             notes=metrics["notes"],
             timings=metrics["seconds"],
             seed=request.seed,
-            description=_DESCRIPTION,
+            description=_description(model),
             versions=config.versions(),
             labels=table.labels,
             metrics=metrics.get("scores"),
@@ -103,6 +103,12 @@ def _estimator(request: Request, *, verbose: bool) -> Any:
 
     make = Clustering.icon_paper if request.preset == "icon-paper" else Clustering
     return make(request.clusters, random_state=request.seed, verbose=verbose)
+
+
+def _description(model: Any) -> str:
+    """What was done, for the head of the report; the model's own word on what it chose."""
+    chosen = next((note for note in model.notes_ if note.startswith("Chose")), "")
+    return f"{_DESCRIPTION} {chosen}".strip()
 
 
 def _k_means(model: Any, features: NDArray[np.float32], request: Request) -> NDArray[np.int64]:

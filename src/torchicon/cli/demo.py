@@ -10,6 +10,7 @@ import typer
 from torchicon.cli.cluster import summarize
 from torchicon.cli.clustering import Request, cluster_into
 from torchicon.cli.options import DebugOption, ForceOption, QuietOption
+from torchicon.cli.output import WRITTEN
 from torchicon.cli.reading import read
 from torchicon.cli.run import reported
 from torchicon.data import output_folder
@@ -34,7 +35,7 @@ def demo(
     It takes under a minute.
     """
     with reported(quiet=quiet, debug=debug) as run:
-        with output_folder(output, force=force) as folder:
+        with output_folder(output, force=force, known=WRITTEN) as folder:
             np.savez_compressed(folder / _FILE, **_digits())
             table = read(run, folder / _FILE, labels="digit", config=None)
             request = Request(

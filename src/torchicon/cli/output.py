@@ -6,6 +6,17 @@ from pathlib import Path
 
 from torchicon.data import DataError, output_folder
 
+# What our runs write; a folder that holds anything else is not replaced.
+WRITTEN = (
+    "config.json",
+    "metrics.json",
+    "model",
+    "report.html",
+    "assignments.parquet",
+    "map.parquet",
+    "digits.npz",
+)
+
 
 @contextmanager
 def results_in(output: Path, *, force: bool, source: Path) -> Iterator[Path]:
@@ -18,5 +29,5 @@ def results_in(output: Path, *, force: bool, source: Path) -> Iterator[Path]:
         raise DataError(
             f"holds the input {source}, which replacing the folder would delete", output, "Name another output folder."
         )
-    with output_folder(output, force=force) as folder:
+    with output_folder(output, force=force, known=WRITTEN) as folder:
         yield folder

@@ -138,7 +138,13 @@ def check_square(n: int, candidates: Candidates) -> None:
 
 
 def check_comparable(p: Rows, q: Rows) -> None:
-    """Refuse two neighborhoods that are not over the same anchors and columns."""
+    """Refuse what is no neighborhood, and two that are not over the same anchors and columns."""
+    for name, rows in (("p", p), ("q", q)):
+        if not isinstance(rows, Rows):
+            raise TypeError(
+                f"{name} must be a neighborhood (Rows), got {type(rows).__name__}: make one from points, such as "
+                "Gaussian()(x), KNN(10)(x) or Dense.from_weights(w)."
+            )
     if p.n != q.n:
         raise CandidatesError(f"p has {p.n} anchors and q has {q.n}; row i of both must be the same anchor.")
     if not p.candidates.same_columns(q.candidates):

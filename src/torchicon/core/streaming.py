@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from torchicon.core.numerics import block_bytes
 from torchicon.core.score import Score
@@ -122,8 +121,12 @@ class _LogNormalizer(torch.autograd.Function):
         return lse
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # create_graph=True; the recomputed tiles would be taken for constants
+            raise NotImplementedError(
+                "The streamed normalizer has no second derivative. Drop create_graph=True, or make q of the scores "
+                "yourself: Dense(scores), with memory n x m."
+            )
         a, b, lse, row_scale = ctx.saved_tensors
         score, tiling = ctx.score, ctx.tiling
         candidates = lse != -math.inf

@@ -17,7 +17,7 @@ from torchicon.data.table import Parts
 _ANSWERS = frozenset({"label", "labels", "class", "target"})
 _INDEX = frozenset({"", "id", "index", "row", "unnamed: 0"})
 _PANDAS_INDEX = "__index_level_0__"  # where pandas keeps its index in a .parquet
-_COUNTER_ROWS = 10  # a first column that counts this many rows is a row number, whatever its name
+_COUNTER_ROWS = 10  # a column that counts this many rows is a row number, whatever its name
 
 Kind = Literal["number", "text", "vector", "picture", "other"]
 
@@ -160,8 +160,8 @@ def _is_index(at: int, names: list[str], columns: list[Any]) -> bool:
     column = columns[at]
     if len(names) == 1 or not pa.types.is_integer(column.type) or column.null_count:
         return False
-    if at > 0:
-        return names[at] == _PANDAS_INDEX
+    if names[at] == _PANDAS_INDEX:
+        return True
     values = column.to_numpy()
     counts = len(values) >= _COUNTER_ROWS and values[0] in (0, 1) and bool((np.diff(values) == 1).all())
     return counts or (names[at].lower() in _INDEX and len(np.unique(values)) == len(values))

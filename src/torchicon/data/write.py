@@ -4,7 +4,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ def write_json(path: str | Path, obj: object) -> None:
 
 
 @contextmanager
-def output_folder(path: str | Path, *, force: bool) -> Iterator[Path]:
+def output_folder(path: str | Path, *, force: bool, known: Collection[str] | None = None) -> Iterator[Path]:
     """A folder that appears under ``path`` only when the body has succeeded.
 
     The body writes to the temporary folder that it is given, a hidden sibling of ``path``. On any exception,
@@ -62,6 +62,7 @@ def output_folder(path: str | Path, *, force: bool) -> Iterator[Path]:
     Args:
         path: the folder to make; missing parents are made.
         force: replace an existing torchicon folder, which is known by its config.json with a "torchicon" key.
+        known: names that a replaced folder may hold; with any other it is not replaced. All, when omitted.
 
     Raises:
         DataError: the folder exists and is not empty (without ``force``), is not ours (with it), is a file, or
@@ -76,7 +77,7 @@ def output_folder(path: str | Path, *, force: bool) -> Iterator[Path]:
     """
     target = Path(path).resolve()  # through links: the folder that a link names is the one to replace
     with _writing(target):
-        _refuse_occupied(target, force)
+        _refuse_occupied(target, force, known)
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
@@ -85,10 +86,10 @@ def output_folder(path: str | Path, *, force: bool) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    _move(temporary, target, force=force)
+    _move(temporary, target, force=force, known=known)
 
 
-def _refuse_occupied(target: Path, force: bool) -> None:
+def _refuse_occupied(target: Path, force: bool, known: Collection[str] | None) -> None:
     if not os.path.lexists(target):
         return
     if not target.is_dir():
@@ -107,6 +108,13 @@ def _refuse_occupied(target: Path, force: bool) -> None:
             target,
             "Name another output folder, or empty this one yourself.",
         )
+    foreign = sorted(entry.name for entry in target.iterdir() if known is not None and entry.name not in known)
+    if foreign:
+        raise DataError(
+            f"holds what torchicon did not write ({', '.join(foreign[:3])}), so it is not replaced even by force",
+            target,
+            "Move that elsewhere, or name another output folder.",
+        )
 
 
 def _is_ours(folder: Path) -> bool:
@@ -117,11 +125,11 @@ def _is_ours(folder: Path) -> bool:
     return isinstance(config, dict) and MARK in config
 
 
-def _move(temporary: Path, target: Path, *, force: bool) -> None:
+def _move(temporary: Path, target: Path, *, force: bool, known: Collection[str] | None) -> None:
     """Put the finished folder in its place; the old one goes only when the new one stands."""
     old = temporary.with_suffix(".old")
     try:
-        _refuse_occupied(target, force)  # again: the body may have taken hours
+        _refuse_occupied(target, force, known)  # again: the body may have taken hours
         if target.exists():
             target.rename(old)
         temporary.rename(target)

@@ -19,6 +19,7 @@ from torch import nn
 
 from torchicon._version import __version__
 
+_FORMAT = 1  # of what is written; raised when an older reader could not understand it
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 _PARTS = {"torchicon", "class", "parameters", "objects", "fitted", "arrays"}
 
@@ -49,6 +50,7 @@ def save(estimator: Any, folder: Path) -> None:
             fitted[name] = {"value": value.item() if isinstance(value, np.generic) else value}
     config = {
         "torchicon": __version__,
+        "format": _FORMAT,
         "class": type(estimator).__name__,
         "parameters": parameters,
         "objects": objects,
@@ -111,6 +113,10 @@ def _read_config(kind: type[Any], folder: Path) -> dict[str, Any]:
         config = json.loads((folder / _CONFIG).read_text())
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{folder} holds no model: {_CONFIG} cannot be read ({error}).") from error
+    if isinstance(config, dict) and "torchicon" in config and config.get("format") != _FORMAT:
+        raise ValueError(
+            f"{folder / _CONFIG} has format {config.get('format')}, this torchicon reads {_FORMAT}: fit and save again."
+        )
     if not isinstance(config, dict) or not set(config) >= _PARTS:
         raise ValueError(f"{folder / _CONFIG} does not describe a torchicon model.")
     if not (

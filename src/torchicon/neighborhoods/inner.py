@@ -51,5 +51,6 @@ class Cosine(Bilinear, KernelRecipe):
 
 
 def _tempered(x: Tensor, temperature: float | Tensor) -> Tensor:
+    require_positive("temperature", temperature)  # again: an optimizer may have moved it since
     # Half of the temperature on either side: scores stay symmetric and features carry its gradient.
     return x / torch.as_tensor(temperature, dtype=x.dtype, device=x.device).sqrt()

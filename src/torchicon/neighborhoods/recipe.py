@@ -8,8 +8,14 @@ from torchicon.core import Candidates, Kernel, Score
 
 
 def require_positive(name: str, value: object) -> None:
-    """Refuse a number that is not positive; a tensor is learned and not looked at."""
-    if isinstance(value, int | float) and not value > 0:
+    """Refuse a number, or a learned tensor, that is not positive. Checked on a CPU only: a GPU would have to wait."""
+    if isinstance(value, Tensor):
+        if value.device.type == "cpu" and not bool((value > 0).all()):
+            raise ValueError(
+                f"{name} must be positive, got {value.detach().tolist()}. To learn it, learn its logarithm: "
+                f"{name}=log_{name}.exp()."
+            )
+    elif isinstance(value, int | float) and not value > 0:
         raise ValueError(f"{name} must be positive, got {value}.")
 
 

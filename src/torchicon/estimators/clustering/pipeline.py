@@ -127,10 +127,9 @@ def _choose(
     agreed = f"the consensus of {len(phi) // 2} heads" if len(phi) > 3 else "the best head"
     compared = f"{agreed} keeps {nats:.3f} nats of the graph, K-Means {plain_nats:.3f}"
     clear = min((1 + _MARGIN) * plain_nats, 0.5 * (plain_nats + math.log(n_clusters)))
+    kmeans_head = _from_partitions([plain], min(len(x), _PLAIN_ROWS))
     if nats <= clear:
-        return _from_partitions([plain], min(len(x), _PLAIN_ROWS)), [
-            f"Chose K-Means: {compared}, which is no clear gain."
-        ]
+        return kmeans_head, [f"Chose K-Means: {compared}; more than {clear:.3f} would have been a clear gain."]
     share, permutation = selection.agreement(phi, labels)
     nearest = share.argsort(descending=True)[:_PUPILS]
     targets = selection.soft_targets(labels, phi, permutation)
@@ -143,9 +142,12 @@ def _choose(
         batch_size=min(len(x), 1024),
         generator=generator,
     )
-    learned = (pupils.probabilities(x).argmax(-1) == labels).float().mean(1)
+    said = pupils.probabilities(x).argmax(-1)
+    learned = (said == labels).float().mean(1)
+    if len(torch.unique(said[learned.argmax()])) < n_clusters:
+        return kmeans_head, [f"Chose K-Means: {compared}, but no single head could tell all of those clusters apart."]
     return pupils.pick(learned.argmax()[None]), [
-        f"Chose the graph's clusters: {compared}.",
+        f"Chose the graph's clusters: {compared}; {clear:.3f} was needed.",
         f"One head was taught the consensus and agrees with it on {100 * learned.max():.1f} % of the rows.",
     ]
 
