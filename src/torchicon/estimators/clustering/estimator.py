@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import ClusterMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
@@ -26,7 +26,7 @@ from torchicon.neighborhoods import Clusters, debias
 _COSINE_DIMENSIONS = 10  # with fewer, the length of a vector says too much to be ignored
 
 
-class Clustering(ClusterMixin, Estimator):  # type: ignore[misc]
+class Clustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Estimator):  # type: ignore[misc]
     r"""Cluster features without labels by debiased InfoNCE clustering (I-Con, section 4; theory 2.4).
 
     A kNN graph says who should be neighbors; heads learn cluster probabilities phi that reach those neighbors by way of
@@ -188,6 +188,10 @@ class Clustering(ClusterMixin, Estimator):  # type: ignore[misc]
         labels: NDArray[np.int64] = self.predict_proba(X).argmax(1)
         return labels
 
+    def transform(self, X: ArrayLike) -> NDArray[np.float32]:
+        """`predict_proba`, under the name that a pipeline asks for: c numbers that say where a row belongs."""
+        return self.predict_proba(X)
+
     def score(self, X: ArrayLike, y: Any = None) -> float:
         """Mean information in nats that a row's cluster gives about X's clusters: larger is crisper and more even."""
         phi = torch.from_numpy(self.predict_proba(X)).double()
@@ -200,6 +204,16 @@ class Clustering(ClusterMixin, Estimator):  # type: ignore[misc]
         if len(head.weights) == 2:
             self.weight_1_, self.bias_1_ = head.weights[1].detach()[0].numpy(), head.biases[1].detach()[0].numpy()
         self.groups_ = head.groups[0].numpy()
+
+    def __sklearn_tags__(self) -> Any:
+        """Probabilities are float32."""
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.groups_.shape[1])
 
     def _scaler(self) -> Scaler:
         return Scaler(torch.from_numpy(self.center_), torch.from_numpy(self.projection_), "")
