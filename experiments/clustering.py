@@ -38,6 +38,19 @@ def load(source):
     return name, table.features, np.unique(table.labels, return_inverse=True)[1]
 
 
+def imbalanced(x, y, ratio):
+    """A seeded part in which class sizes fall geometrically, the largest ``ratio`` times the smallest."""
+    generator = np.random.default_rng(0)
+    classes = generator.permutation(np.unique(y))
+    smallest_class = min(int((y == label).sum()) for label in classes)
+    kept = []
+    for place, label in enumerate(classes):
+        size = round(smallest_class * ratio ** (-place / (len(classes) - 1)))
+        kept.append(generator.permutation(np.flatnonzero(y == label))[:size])
+    rows = np.sort(np.concatenate(kept))
+    return x[rows], y[rows]
+
+
 def scalings(x, scaled):
     spread = x.std(0)
     length = np.linalg.norm(x, axis=1, keepdims=True)
@@ -62,6 +75,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--scaled", action="store_true", help="give the others the scaling that suits them best")
+    parser.add_argument("--imbalance", type=float, default=1.0, metavar="RATIO", help="largest class to smallest")
     parser.add_argument("--ours-only", action="store_true")
     arguments = parser.parse_args()
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
@@ -70,6 +84,8 @@ def main():
     print(f"accuracy in %, seeds {seeds.start} to {seeds.stop - 1}: mean (worst); seconds are the median fit")
     for source in arguments.sources:
         name, x, y = load(source)
+        if arguments.imbalance > 1:
+            x, y = imbalanced(x, y, arguments.imbalance)
         c = len(np.unique(y))
         seen, seconds = [], []
         for seed in seeds:
