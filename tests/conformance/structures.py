@@ -5,6 +5,7 @@ have five columns made of the points, so that gradients reach both sides.
 """
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 
@@ -33,17 +34,19 @@ def normalized(weight, *, without_self=False):
     return weight / torch.where(total == 0, 1.0, total)
 
 
-class Structure:
+class Structure(ABC):
     """Two hooks. ``order`` relabels the columns, and the anchors with them if the structure is square."""
 
     square = True
     half_error = 1e-5  # largest error of a probability when the points are half precision; arithmetic is float32
 
+    @abstractmethod
     def rows(self, x, order=None):
-        raise NotImplementedError
+        """The structure made from points."""
 
+    @abstractmethod
     def dense(self, x):
-        raise NotImplementedError
+        """Its probabilities by a formula of its own."""
 
     def __str__(self):
         return type(self).__name__

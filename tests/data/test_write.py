@@ -231,3 +231,18 @@ def test_a_link_stays_a_link(tmp_path):
     write_run(tmp_path / "link", force=True)
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real" / "report.html").read_text() == "new"
+
+
+def test_force_keeps_what_others_wrote(tmp_path):
+    target = tmp_path / "run"
+    with output_folder(target, force=False) as folder:
+        write_json(folder / "config.json", {"torchicon": "0.1"})
+    with output_folder(target, force=True, known=("config.json",)) as folder:
+        write_json(folder / "config.json", {"torchicon": "0.2"})
+    (target / "mynotes.txt").write_text("mine")
+    with (
+        pytest.raises(DataError, match=r"did not write \(mynotes\.txt\)"),
+        output_folder(target, force=True, known=("config.json",)),
+    ):
+        pass
+    assert (target / "mynotes.txt").read_text() == "mine"

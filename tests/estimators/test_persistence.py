@@ -106,3 +106,14 @@ def test_weights_of_another_shape_are_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match="does not fit a ICon"):
         ICon.from_pretrained(tmp_path, p=KNN(3))
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "message"),
+    [("format", 99, "has format 99"), ("arrays", {"cluster_centers_": [3, 9]}, "arrays that")],
+)
+def test_another_format_and_other_arrays_are_told(folder, part, value, message):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {part: value}))
+    with pytest.raises(ValueError, match=message):
+        KMeans.from_pretrained(folder)

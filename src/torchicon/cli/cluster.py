@@ -8,7 +8,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table as Grid
 
-from torchicon.cli.clustering import Preset, Request, cluster_into
+from torchicon.cli.clustering import Preset, Request, choices, cluster_into
 from torchicon.cli.options import (
     ConfigOption,
     DebugOption,
@@ -99,9 +99,8 @@ def summarize(run: Run, metrics: dict[str, Any], output: Path) -> None:
     sizes = sorted(metrics["sizes"], reverse=True)
     shown = ", ".join(map(str, sizes)) if len(sizes) <= 20 else f"{sizes[0]} down to {sizes[-1]}"
     run.print(f"{metrics['rows']} rows in {metrics['clusters']} clusters of {shown}")
-    for note in metrics["notes"]:
-        if note.startswith("Chose"):
-            run.print(note)
+    for choice in choices(metrics["notes"]):
+        run.print(choice)
     run.print(f"Median confidence: {_percent(metrics['confidence']['median'])}")
     if "scores" in metrics:
         run.print("Agreement with the labels:")

@@ -86,7 +86,7 @@ def cluster_into(folder: Path, run: Run, table: Table, request: Request) -> dict
             notes=metrics["notes"],
             timings=metrics["seconds"],
             seed=request.seed,
-            description=_description(model),
+            description=" ".join([_DESCRIPTION, *choices(model.notes_)]),
             versions=config.versions(),
             labels=table.labels,
             metrics=metrics.get("scores"),
@@ -105,10 +105,9 @@ def _estimator(request: Request, *, verbose: bool) -> Any:
     return make(request.clusters, random_state=request.seed, verbose=verbose)
 
 
-def _description(model: Any) -> str:
-    """What was done, for the head of the report; the model's own word on what it chose."""
-    chosen = next((note for note in model.notes_ if note.startswith("Chose")), "")
-    return f"{_DESCRIPTION} {chosen}".strip()
+def choices(notes: list[str]) -> list[str]:
+    """The model's own word on what it chose, among its notes: for the head of the report, and the terminal."""
+    return [note for note in notes if note.startswith("Chose")]
 
 
 def _k_means(model: Any, features: NDArray[np.float32], request: Request) -> NDArray[np.int64]:

@@ -9,12 +9,11 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from torchicon.core import Rows, Sparse, joint_kl, objective
-from torchicon.estimators._base import Estimator, seed_of
+from torchicon.estimators._base import Float32Transformer, seed_of
 from torchicon.estimators._progress import steps
 from torchicon.mappers import linear, mlp
 from torchicon.neighborhoods import NearestGaussian, StudentT
@@ -22,7 +21,7 @@ from torchicon.neighborhoods import NearestGaussian, StudentT
 Neighborhood = Callable[[Tensor], Rows]
 
 
-class ICon(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):  # type: ignore[misc]
+class ICon(Float32Transformer):
     r"""Learn z = f(x) by minimizing $\sum_i w_i\,\mathrm{KL}(p_i \| q_i)$ for a p and a q of your choice.
 
     Source: I-Con, eq. 1.
@@ -189,15 +188,10 @@ class ICon(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):  # typ
             raise ValueError(f"The default p, NearestGaussian(30), wants more than 90 points, got {len(x)}; give p.")
 
     def __sklearn_tags__(self) -> Any:
-        """Works in float32; needs y if p is made from labels."""
+        """Needs y if p is made from labels."""
         tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float32"]
         tags.target_tags.required = self.supervised
         return tags
-
-    @property
-    def _n_features_out(self) -> int:
-        return int(self.embedding_.shape[1])
 
 
 class _Batches:

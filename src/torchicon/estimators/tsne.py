@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from torchicon.estimators._base import Estimator, seed_of
+from torchicon.estimators._base import Float32Transformer, seed_of
 from torchicon.estimators._edges import joint_edges, row_edges
 from torchicon.estimators._embedding import Descent, Normalization, embed
 from torchicon.estimators._placing import place
@@ -23,7 +23,7 @@ from torchicon.neighborhoods.nearest import nearest
 from torchicon.neighborhoods.perplexity import calibrate
 
 
-class _NeighborEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):  # type: ignore[misc]
+class _NeighborEmbedding(Float32Transformer, ABC):
     """What t-SNE and SNE share; they differ in kernel and normalization."""
 
     _normalization: Normalization
@@ -49,8 +49,9 @@ class _NeighborEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Esti
         self.random_state = random_state
         self.verbose = verbose
 
+    @abstractmethod
     def _kernel(self) -> Radial:
-        raise NotImplementedError
+        """The kernel of the map."""
 
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Map X (n, d); y is ignored.
@@ -146,16 +147,6 @@ class _NeighborEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Esti
             )
         if isinstance(self.init, str) and self.init not in ("pca", "random"):
             raise ValueError(f"init must be 'pca', 'random' or an array, got {self.init!r}.")
-
-    def __sklearn_tags__(self) -> Any:
-        """Maps are float32."""
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float32"]
-        return tags
-
-    @property
-    def _n_features_out(self) -> int:
-        return int(self.embedding_.shape[1])
 
 
 class TSNE(_NeighborEmbedding):

@@ -9,12 +9,12 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
+from sklearn.base import ClusterMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from torchicon.core import objective
-from torchicon.estimators._base import Estimator, check_clusters, seed_of
+from torchicon.estimators._base import Float32Transformer, check_clusters, seed_of
 from torchicon.estimators._progress import steps
 from torchicon.estimators.clustering import pipeline
 from torchicon.estimators.clustering.graph import knn_graph
@@ -26,7 +26,7 @@ from torchicon.neighborhoods import Clusters, debias
 _COSINE_DIMENSIONS = 10  # with fewer, the length of a vector says too much to be ignored
 
 
-class Clustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Estimator):  # type: ignore[misc]
+class Clustering(ClusterMixin, Float32Transformer):  # type: ignore[misc]
     r"""Cluster features without labels by debiased InfoNCE clustering (I-Con, section 4; theory 2.4).
 
     A kNN graph says who should be neighbors; heads learn cluster probabilities phi that reach those neighbors by way of
@@ -204,12 +204,6 @@ class Clustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         if len(head.weights) == 2:
             self.weight_1_, self.bias_1_ = head.weights[1].detach()[0].numpy(), head.biases[1].detach()[0].numpy()
         self.groups_ = head.groups[0].numpy()
-
-    def __sklearn_tags__(self) -> Any:
-        """Probabilities are float32."""
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float32"]
-        return tags
 
     @property
     def _n_features_out(self) -> int:

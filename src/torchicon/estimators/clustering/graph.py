@@ -25,8 +25,9 @@ def knn_graph(x: Tensor, k: int, *, cosine: bool, walks: int) -> Sparse:
     found = nearest(x, pool)
     dist = found.value.clamp_min(0).sqrt()
     scale = dist[:, :k].mean(1)
-    scale = scale + 1e-9 * (dist.mean() + 1e-300)  # duplicates have no scale of their own
-    local = dist / (scale[:, None] * scale[found.index]).sqrt()
+    # The anchor's own scale does not change the order of its neighbors, so only theirs is divided by. Duplicates have
+    # scale 0: near to each other, far from all others.
+    local = torch.where(dist > 0, dist / scale[found.index].sqrt(), 0.0)
     order = torch.argsort(local, dim=1, stable=True)[:, :k]
     graph = Sparse.from_neighbors(found.index.gather(1, order), candidates=Candidates.all(n))
     return propagate(graph, walks)

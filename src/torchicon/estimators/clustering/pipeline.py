@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from torchicon.core import Sparse
-from torchicon.estimators._lloyd import Partition, kmeans, lloyd
+from torchicon.estimators._lloyd import Partition, assign, kmeans, lloyd, means
 from torchicon.estimators.clustering import merging, selection, training
 from torchicon.estimators.clustering.graph import Edges
 from torchicon.estimators.clustering.heads import Heads, at_random, from_centers
@@ -122,8 +122,7 @@ def _choose(
     labels = selection.consensus(phi, kept, generator)
     plain = _plain_kmeans(x, labels, n_clusters, generator)
     nats = selection.label_information(labels, n_clusters, listed)
-    plain_labels = from_centers(plain.centers[None], torch.ones(1)).probabilities(x)[0].argmax(1)
-    plain_nats = selection.label_information(plain_labels, n_clusters, listed)
+    plain_nats = selection.label_information(assign(x, plain.centers)[0], n_clusters, listed)
     agreed = f"the consensus of {len(phi) // 2} heads" if len(phi) > 3 else "the best head"
     compared = f"{agreed} keeps {nats:.3f} nats of the graph, K-Means {plain_nats:.3f}"
     clear = min((1 + _MARGIN) * plain_nats, 0.5 * (plain_nats + math.log(n_clusters)))
@@ -155,9 +154,7 @@ def _choose(
 def _plain_kmeans(x: Tensor, labels: Tensor, n_clusters: int, generator: torch.Generator) -> Partition:
     """The best of ten starts and of one from the consensus's means, which often is a better optimum than any."""
     rows = _sample(x, _PLAIN_ROWS, generator)
-    size = torch.bincount(labels, minlength=n_clusters).clamp_min(1)
-    means = torch.zeros(n_clusters, x.shape[1]).index_add_(0, labels, x) / size[:, None]
-    guided = lloyd(rows, means, max_iter=300, tolerance=0.0)
+    guided = lloyd(rows, means(x, labels, n_clusters), max_iter=300, tolerance=0.0)
     return min(kmeans(rows, n_clusters, generator), guided, key=lambda partition: partition.inertia)
 
 
