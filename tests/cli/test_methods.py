@@ -25,7 +25,7 @@ def test_one_method(torchicon, name):
     assert result.exit_code == 0
     for fact in (method.p_equation, method.q_equation, method.mapper, method.candidates, method.oracle):
         assert squeezed(fact) in squeezed(result.stdout)
-    assert method.citation.bibtex() in result.stdout
+    assert method.citation.bibtex in result.stdout
 
 
 def test_all_methods(torchicon, monkeypatch):

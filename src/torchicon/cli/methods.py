@@ -13,7 +13,7 @@ from rich.text import Text
 from torchicon._version import __version__
 from torchicon.cli.options import DebugOption
 from torchicon.cli.run import FAILED, REFUSED, complain, reported
-from torchicon.methods import TABLE, EqualUpTo, Inspired, Limit, Method, find
+from torchicon.methods import TABLE, Approaches, EqualUpTo, Inspired, Limit, Method, find
 from torchicon.methods.claims import Claim
 from torchicon.methods.method import LEARNED, SUPERVISORY
 
@@ -56,7 +56,11 @@ def table() -> None:
 
 def cite(name: NameArgument) -> None:
     """Print the BibTeX entry of a method's source."""
-    typer.echo(_find(name).citation.bibtex())
+    method = _find(name)
+    if method.citation is None:
+        complain(f"Error: {method.name} has no source to cite.")
+        raise typer.Exit(REFUSED)
+    typer.echo(method.citation.bibtex)
 
 
 def verify(
@@ -74,7 +78,7 @@ def verify(
                 {
                     "method": method.name,
                     "claim": type(method.claim).__name__,
-                    "oracle": method.oracle,
+                    "oracle": _oracle(method),
                     "value_error": _finite(evidence[method.name].value_error),
                     "gradient_error": _finite(evidence[method.name].gradient_error),
                     "order": _finite(evidence[method.name].order),
@@ -88,7 +92,7 @@ def verify(
                 [
                     method.name,
                     type(method.claim).__name__,
-                    method.oracle,
+                    _oracle(method),
                     _number(evidence[method.name].value_error, ".1e"),
                     _number(evidence[method.name].gradient_error, ".1e"),
                     _number(evidence[method.name].order, ".2f"),
@@ -118,10 +122,10 @@ def _show(method: Method) -> None:
         "mapper": method.mapper,
         "candidates": method.candidates,
         "direction": {"forward": "forward, KL(p || q)", "reverse": "reverse, KL(q || p)"}[method.direction],
-        "weights": method.weights,
+        "weights": method.weights if isinstance(method.weights, str) else "by anchor",
         "constants": method.constants,
         "claim": _claim(method.claim),
-        "oracle": f"torchicon.oracles.ORACLES[{method.oracle!r}]",
+        "oracle": _oracle(method),
         "source": _source(method),
     }
     for key, value in facts.items():
@@ -130,12 +134,15 @@ def _show(method: Method) -> None:
     console.print(Text(method.name, style="bold"))
     console.print(grid)
     console.print()
-    typer.echo(method.citation.bibtex())
+    if method.citation is not None:
+        typer.echo(method.citation.bibtex)
 
 
 def _claim(claim: Claim) -> str:
     kind = type(claim).__name__
     if isinstance(claim, Limit):
+        return f"{kind}: equals the oracle, and the rescaled KL tends to it linearly"
+    if isinstance(claim, Approaches):
         return f"{kind}: tends to the oracle with an error of order {claim.order:g}"
     if isinstance(claim, Inspired):
         return f"{kind}: {claim.reason}"
@@ -144,10 +151,17 @@ def _claim(claim: Claim) -> str:
     return f"{kind}: within {claim.tolerance:g}" if hasattr(claim, "tolerance") else kind
 
 
+def _oracle(method: Method) -> str:
+    if method.oracle is None:
+        return ""
+    return method.oracle if isinstance(method.oracle, str) else getattr(method.oracle, "__name__", "a function")
+
+
 def _source(method: Method) -> str:
-    authors = method.citation.author.split(" and ")
-    first = authors[0].split(",")[0]
-    return f"{first}{' et al.' if len(authors) > 1 else ''} {method.citation.year}"
+    if method.citation is None:
+        return ""
+    first, *more = method.citation.authors
+    return f"{first}{' et al.' if more else ''} {method.citation.year}"
 
 
 def _number(value: float | None, form: str) -> str:

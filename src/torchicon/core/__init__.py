@@ -13,6 +13,10 @@ from torchicon.core.errors import CandidatesError as CandidatesError
 from torchicon.core.errors import RouteError as RouteError
 from torchicon.core.errors import SupportError as SupportError
 from torchicon.core.kernel import Kernel as Kernel
+from torchicon.core.limits import LimitOfKL as LimitOfKL
+from torchicon.core.limits import both_wide as both_wide
+from torchicon.core.limits import narrow as narrow
+from torchicon.core.limits import wide as wide
 from torchicon.core.mixture import Mixture as Mixture
 from torchicon.core.numerics import block_budget as block_budget
 from torchicon.core.objective import joint_kl as joint_kl

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from copy import copy
 from typing import final
 
 import torch
 from torch import Tensor
 
 from torchicon.core.candidates import Candidates
+from torchicon.core.numerics import map_row_blocks
 from torchicon.core.rows import Rows, Support, check_square, own_columns
 from torchicon.core.score import Score
 from torchicon.core.streaming import Tiling, log_normalizer
@@ -117,16 +119,36 @@ class Kernel(Rows):
         """Each anchor's share when the kernel is normalized over all pairs (theory 1)."""
         return self.log_normalizer().log_softmax(0)
 
-    def mean_log(self, over: Candidates) -> Tensor:
-        """In O(n d) where the score has a closed mean (theory 6), else over all pairs."""
+    def mean_score(self, over: Candidates) -> Tensor:
+        """Mean over the candidates ``over`` of an anchor's scores, (n,); in O(n d) where it has a closed form."""
         with torch.autocast(self.anchors.device.type, enabled=False):
             mean = self.score.mean_pairwise(self.anchors, self.keys)
             if mean is None or (self.candidates.excludes_self and not over.excludes_self):
-                return super().mean_log(over)
+                return self._mean_over_pairs(over)
             if over.excludes_self:
                 own = self.score.paired(self.anchors, self.keys[:, None])[:, 0]
                 mean = (mean * self.m - own) / over.per_anchor
-        return (mean if self.row_scale is None else mean * self.row_scale) - self.log_normalizer()
+        return mean if self.row_scale is None else mean * self.row_scale
+
+    def _mean_over_pairs(self, over: Candidates) -> Tensor:
+        def block(rows: slice) -> Tensor:
+            scores = self.score_at(None, rows)
+            own = own_columns(rows, scores.shape, over, device=scores.device)
+            return torch.where(own, 0.0, scores).sum(-1) / over.per_anchor
+
+        return map_row_blocks(block, self.n, self.bytes_per_row(self.m, gathered=False))
+
+    def mean_log(self, over: Candidates) -> Tensor:
+        """The mean score minus the normalizer."""
+        return self.mean_score(over) - self.log_normalizer()
+
+    def tempered(self, precision: float) -> Kernel:
+        """The same kernel with all scores times ``precision``: wide below 1, narrow above."""
+        tempered = copy(self)
+        scale = self.anchors.new_full((self.n,), precision)
+        tempered.row_scale = scale if self.row_scale is None else scale * self.row_scale
+        tempered._log_normalizer = None
+        return tempered
 
     def bytes_per_row(self, cells: int, *, gathered: bool) -> int:
         """As ever; where gathering many cells means to score all m, these count."""

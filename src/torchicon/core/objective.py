@@ -2,6 +2,7 @@ r"""From rows to one number: $L = \sum_i w_i \, \mathrm{KL}(p_i \| q_i)$, and it
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from torch import Tensor
@@ -12,10 +13,16 @@ from torchicon.core.rows import Rows
 
 Direction = Literal["forward", "reverse"]
 Weights = Tensor | Literal["mean", "sum"]
+Divergence = Callable[[Rows, Rows], Tensor]
 
 
 def objective(
-    supervisory: Rows, learned: Rows, *, direction: Direction = "forward", weights: Weights = "mean"
+    supervisory: Rows,
+    learned: Rows,
+    *,
+    direction: Direction = "forward",
+    weights: Weights = "mean",
+    divergence: Divergence = kl,
 ) -> Tensor:
     r"""The I-Con loss, one number in nats.
 
@@ -25,6 +32,7 @@ def objective(
         direction: "forward" is KL(supervisory || learned); "reverse", of K-Means and normalized cuts,
             is KL(learned || supervisory) (theory 1).
         weights: "mean" over the anchors that have a neighbor, "sum", or (n,) weights w_i.
+        divergence: `kl`, or one of its limits `wide`, `narrow` and `both_wide`.
 
     Raises:
         ValueError: an unknown direction or weighting, weights of another length, or no anchor has a neighbor.
@@ -36,19 +44,19 @@ def objective(
     if direction not in ("forward", "reverse"):
         raise ValueError(f"direction must be 'forward' or 'reverse', got {direction!r}.")
     p, q = (supervisory, learned) if direction == "forward" else (learned, supervisory)
-    divergence = kl(p, q)
+    per_anchor = divergence(p, q)
     if isinstance(weights, Tensor):
         if weights.shape != (p.n,):
             raise ValueError(f"weights must have shape ({p.n},), one an anchor, got {tuple(weights.shape)}.")
-        return (weights * divergence).sum()
+        return (weights * per_anchor).sum()
     if weights == "sum":
-        return divergence.sum()
+        return per_anchor.sum()
     if weights != "mean":
         raise ValueError(f"weights must be 'mean', 'sum' or a tensor, got {weights!r}.")
     anchors = p.n - int(p.empty_anchors().sum())
     if anchors == 0:
         raise ValueError("No anchor has a neighbor: every row of p is empty, so there is nothing to learn from.")
-    return divergence.sum() / anchors
+    return per_anchor.sum() / anchors
 
 
 def joint_kl(p: Rows, q: Rows) -> Tensor:

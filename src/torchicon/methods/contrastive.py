@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-
-from torchicon.methods.citations import CHEN, KHOSLA
-from torchicon.methods.claims import EqualLoss, EqualUpTo, Problem
+from torchicon.methods import problems
+from torchicon.methods.citations import reference
+from torchicon.methods.claims import EqualLoss, EqualUpTo
 from torchicon.methods.method import Method
+from torchicon.methods.problems import Problem
 from torchicon.neighborhoods import Cosine, Positives
-
-
-def _views(generator: torch.Generator) -> Problem:
-    z = torch.randn(16, 5, dtype=torch.float64, generator=generator)
-    return {"z": z, "image": torch.arange(8).repeat(2)}
-
-
-def _classes(generator: torch.Generator) -> Problem:
-    z = torch.randn(16, 5, dtype=torch.float64, generator=generator)
-    lone = torch.tensor([3])  # an anchor without positives is left out of the mean
-    return {"z": z, "label": torch.cat([torch.randint(0, 3, (15,), generator=generator), lone])}
 
 
 def _mean_log_positives(problem: Problem) -> float:
@@ -30,7 +19,7 @@ def _mean_log_positives(problem: Problem) -> float:
 SIMCLR = Method(
     name="SimCLR",
     cell=("Positive pairs", "Gaussian"),
-    citation=CHEN,
+    citation=reference("chen2020simple"),
     p=lambda image: Positives()(image),
     q=lambda z: Cosine(0.1)(z),
     p_equation="p(j|i) = 1[j is the other view of i]",
@@ -39,13 +28,13 @@ SIMCLR = Method(
     candidates="the other 2B - 1 views of the batch",
     oracle="nt_xent",
     claim=EqualLoss(),
-    example=_views,
+    example=problems.views,
 )
 
 SUPCON = Method(
     name="SupCon",
     cell=("Classes", "Gaussian"),
-    citation=KHOSLA,
+    citation=reference("khosla2020supervised"),
     p=lambda label: Positives()(label),
     q=lambda z: Cosine(0.1)(z),
     p_equation="p(j|i) = 1[y_j = y_i, j ≠ i] / |P(i)|",
@@ -54,7 +43,7 @@ SUPCON = Method(
     candidates="the other members of the batch",
     oracle="supcon_out",
     claim=EqualUpTo(1.0, _mean_log_positives),
-    example=_classes,
+    example=problems.classes,
     constants="L_out = KL + mean log |P(i)|",
 )
 

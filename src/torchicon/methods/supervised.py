@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import torch
-
 from torchicon.core import Candidates
-from torchicon.methods.citations import GOOD
-from torchicon.methods.claims import EqualLoss, Problem
+from torchicon.methods import problems
+from torchicon.methods.citations import reference
+from torchicon.methods.claims import EqualLoss
 from torchicon.methods.method import Method
 from torchicon.neighborhoods import Dot, Labels
 
 _CLASSES = Candidates.all(4, "classes")
 
 
-def _labeled(generator: torch.Generator) -> Problem:
-    return {
-        "z": torch.randn(20, 6, dtype=torch.float64, generator=generator),
-        "prototypes": torch.randn(4, 6, dtype=torch.float64, generator=generator),
-        "label": torch.randint(0, 4, (20,), generator=generator),
-    }
-
-
 CROSS_ENTROPY = Method(
     name="Cross-entropy",
     cell=("Data-label", "Gaussian"),
-    citation=GOOD,
+    citation=reference("good1952rational"),
     p=lambda label: Labels(4)(label, candidates=_CLASSES),
     q=lambda z, prototypes: Dot()(z, prototypes, candidates=_CLASSES),
     p_equation="p(c|i) = 1[c = y_i]",
@@ -33,7 +24,7 @@ CROSS_ENTROPY = Method(
     candidates="the classes",
     oracle="cross_entropy",
     claim=EqualLoss(),
-    example=_labeled,
+    example=problems.labeled,
 )
 
 ROWS = (CROSS_ENTROPY,)

@@ -2,7 +2,9 @@
 
 from torchicon.neighborhoods.bandwidth import Perplexity as Perplexity
 from torchicon.neighborhoods.clusters import Clusters as Clusters
+from torchicon.neighborhoods.conditional import condition as condition
 from torchicon.neighborhoods.gaussian import Gaussian as Gaussian
+from torchicon.neighborhoods.graph import Graph as Graph
 from torchicon.neighborhoods.groups import Classes as Classes
 from torchicon.neighborhoods.groups import Labels as Labels
 from torchicon.neighborhoods.groups import Pairs as Pairs

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
-Problem = Mapping[str, Tensor]
-Pair = tuple[Tensor, Tensor]
+from torchicon.oracles.registry import Oracle, Pair, Problem
 
 BANDWIDTH, NEIGHBORS = 1.5, 3  # the examples'
 
@@ -54,3 +51,10 @@ def infonce_by_point(problem: Problem) -> Pair:
 
 def _neighbors(x: Tensor) -> Tensor:
     return torch.from_numpy(NearestNeighbors(n_neighbors=NEIGHBORS).fit(x.numpy()).kneighbors(return_distance=False))
+
+
+ORACLES: dict[str, Oracle] = {
+    "kmeans": kmeans,
+    "infonce_by_cluster": infonce_by_cluster,
+    "infonce_by_point": infonce_by_point,
+}

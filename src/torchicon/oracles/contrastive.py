@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
-Problem = Mapping[str, Tensor]
-Pair = tuple[Tensor, Tensor]
+from torchicon.oracles.registry import Oracle, Pair, Problem
 
 TEMPERATURE = 0.1  # the examples'
 
@@ -38,3 +34,6 @@ def supcon_out(problem: Problem) -> Pair:
             losses.append(sum((total - scores[a] for a in positives), torch.tensor(0.0)) / len(positives))
     value = torch.stack(losses).mean()
     return value.detach(), torch.autograd.grad(value, z)[0]
+
+
+ORACLES: dict[str, Oracle] = {"nt_xent": nt_xent, "supcon_out": supcon_out}

@@ -1,21 +1,15 @@
-"""SNE, t-SNE and PCA by closed forms and scikit-learn."""
+"""SNE and t-SNE by closed forms and scikit-learn."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 import numpy as np
 import torch
 from scipy.spatial.distance import squareform
 from scipy.special import rel_entr
-from sklearn.decomposition import PCA
 from sklearn.manifold import _t_sne
-from torch import Tensor
 
 from torchicon.oracles.affinities import Matrix, conditional, squared_distances
-
-Problem = Mapping[str, Tensor]
-Pair = tuple[Tensor, Tensor]
+from torchicon.oracles.registry import Oracle, Pair, Problem
 
 
 def sne(problem: Problem) -> Pair:
@@ -53,8 +47,4 @@ def tsne_joint(problem: Problem) -> Pair:
     return torch.tensor(value), torch.tensor(gradient.reshape(z.shape))
 
 
-def total_variance(problem: Problem) -> Pair:
-    """Minus the scatter around the mean: what PCA maximizes, by scikit-learn's explained variance."""
-    z = problem["z"].numpy()
-    variance = PCA().fit(z).explained_variance_.sum() * (len(z) - 1)
-    return torch.tensor(-variance), torch.tensor(-2 * (z - z.mean(0)))
+ORACLES: dict[str, Oracle] = {"sne": sne, "tsne_joint": tsne_joint, "tsne_row": tsne_row}

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
-Problem = Mapping[str, Tensor]
-Pair = tuple[Tensor, Tensor]
+from torchicon.oracles.registry import Oracle, Pair, Problem
 
 
 def cross_entropy(problem: Problem) -> Pair:
@@ -17,3 +13,6 @@ def cross_entropy(problem: Problem) -> Pair:
     z = problem["z"].clone().requires_grad_()
     value = F.cross_entropy(F.linear(z, problem["prototypes"]), problem["label"])
     return value.detach(), torch.autograd.grad(value, z)[0]
+
+
+ORACLES: dict[str, Oracle] = {"cross_entropy": cross_entropy}

@@ -1,0 +1,7 @@
+"""DINO and BYOL (theory 2.2)."""
+
+from __future__ import annotations
+
+from torchicon.methods.method import Method
+
+ROWS: tuple[Method, ...] = ()

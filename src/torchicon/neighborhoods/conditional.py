@@ -1,0 +1,47 @@
+"""A neighborhood within a part of its candidates, chosen for each anchor."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from torchicon.core import Kernel, Rows, Sparse
+from torchicon.core.numerics import map_row_blocks
+from torchicon.core.rows import check_comparable
+
+
+def condition(q: Rows, on: Sparse) -> Sparse:
+    r"""q given that the neighbor is among the edges of ``on``: $q_{j|i} / \sum_{k \in S_i} q_{k|i}$ for j in $S_i$.
+
+    The candidates of a ball or annulus in a memory bank; and the p that makes KL(p || q) smallest among all p with
+    support in S, where it is $-\log q(S)$: local aggregation and SupCon-in (theory 4b). Differentiable in q; detach
+    nothing, since at the minimum the gradient through p is zero.
+
+    Args:
+        q: (n, m) rows; of a kernel only the listed cells are scored.
+        on: (n, m) the sets S_i; its weights do not matter.
+
+    Raises:
+        CandidatesError: the two are not over the same anchors and columns.
+
+    >>> import torch
+    >>> from torchicon.core import Dense
+    >>> q = Dense.from_weights(torch.tensor([[1.0, 2.0, 3.0]]))
+    >>> on = Sparse.from_neighbors(torch.tensor([[0, 2]]), candidates=q.candidates)
+    >>> condition(q, on).dense()
+    tensor([[0.2500, 0.0000, 0.7500]])
+    """
+    check_comparable(on, q)
+    if not len(on.columns):
+        return on
+    score = q.score_at if isinstance(q, Kernel) else q.log_at  # the normalizer cancels
+
+    def block(rows: slice) -> Tensor:
+        columns, log_p = on.support(rows)
+        assert columns is not None, "a sparse support lists its columns"
+        return score(columns, rows)[log_p != -math.inf]
+
+    per_row = on.bytes_per_row(on.width(), gathered=True) + q.bytes_per_row(on.width(), gathered=True)
+    log_weight = map_row_blocks(block, on.n, per_row)
+    return Sparse(on.indptr, on.columns, log_weight, candidates=q.candidates)

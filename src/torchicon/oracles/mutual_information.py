@@ -1,0 +1,7 @@
+"""Independent answers for `methods/mutual_information.py`."""
+
+from __future__ import annotations
+
+from torchicon.oracles.registry import Oracle
+
+ORACLES: dict[str, Oracle] = {}
