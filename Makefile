@@ -31,10 +31,14 @@ bench: $(VENV)/.bench  ## ours against the peers, side by side
 docs: $(VENV)/.docs  ## the documentation as a site
 	$(BIN)/mkdocs build --strict
 
-picture: demo  ## the README's picture of the demo's report (needs a chromium)
+picture: demo  ## the README's pictures of the demo's report and of the table (needs a chromium)
 	chromium --headless --no-sandbox --disable-gpu --no-first-run --user-data-dir=$(VENV)/chromium \
 	  --virtual-time-budget=5000 --hide-scrollbars --window-size=1280,1400 \
 	  --screenshot=docs/images/report.png demo/report.html
+	$(BIN)/torchicon table -o demo/table.html --force
+	chromium --headless --no-sandbox --disable-gpu --no-first-run --user-data-dir=$(VENV)/chromium \
+	  --virtual-time-budget=5000 --hide-scrollbars --window-size=1440,2060 \
+	  --screenshot=docs/images/table.png demo/table.html
 
 clean:  ## remove what make made
 	rm -rf $(VENV) demo site

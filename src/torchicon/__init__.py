@@ -13,13 +13,17 @@ from torchicon.core import Rows as Rows
 from torchicon.core import Sparse as Sparse
 from torchicon.core import SupportError as SupportError
 from torchicon.core import block_budget as block_budget
+from torchicon.core import both_wide as both_wide
 from torchicon.core import cross_entropy as cross_entropy
 from torchicon.core import entropy as entropy
 from torchicon.core import explain as explain
 from torchicon.core import joint_kl as joint_kl
 from torchicon.core import kl as kl
+from torchicon.core import narrow as narrow
 from torchicon.core import objective as objective
 from torchicon.core import register_route as register_route
+from torchicon.core import wide as wide
+from torchicon.methods import IDENTITIES as IDENTITIES
 from torchicon.methods import TABLE as TABLE
 from torchicon.methods import Method as Method
 from torchicon.methods import cite as cite
@@ -30,13 +34,18 @@ from torchicon.neighborhoods import Classes as Classes
 from torchicon.neighborhoods import Clusters as Clusters
 from torchicon.neighborhoods import Cosine as Cosine
 from torchicon.neighborhoods import Dot as Dot
+from torchicon.neighborhoods import Exponential as Exponential
 from torchicon.neighborhoods import Gaussian as Gaussian
+from torchicon.neighborhoods import Graph as Graph
+from torchicon.neighborhoods import Harmonic as Harmonic
 from torchicon.neighborhoods import Labels as Labels
 from torchicon.neighborhoods import NearestGaussian as NearestGaussian
 from torchicon.neighborhoods import Pairs as Pairs
 from torchicon.neighborhoods import Perplexity as Perplexity
 from torchicon.neighborhoods import Positives as Positives
 from torchicon.neighborhoods import StudentT as StudentT
+from torchicon.neighborhoods import SumOfKernels as SumOfKernels
+from torchicon.neighborhoods import condition as condition
 from torchicon.neighborhoods import debias as debias
 from torchicon.neighborhoods import propagate as propagate
 from torchicon.neighborhoods import symmetrize as symmetrize
@@ -52,6 +61,7 @@ if TYPE_CHECKING:
 _ESTIMATORS = ("Clustering", "ICon", "KMeans", "SNE", "TSNE")
 
 __all__ = [
+    "IDENTITIES",
     "KNN",
     "SNE",
     "TABLE",
@@ -65,7 +75,10 @@ __all__ = [
     "Cosine",
     "Dense",
     "Dot",
+    "Exponential",
     "Gaussian",
+    "Graph",
+    "Harmonic",
     "ICon",
     "KMeans",
     "Kernel",
@@ -79,9 +92,12 @@ __all__ = [
     "Rows",
     "Sparse",
     "StudentT",
+    "SumOfKernels",
     "SupportError",
     "block_budget",
+    "both_wide",
     "cite",
+    "condition",
     "cross_entropy",
     "debias",
     "entropy",
@@ -89,11 +105,13 @@ __all__ = [
     "find",
     "joint_kl",
     "kl",
+    "narrow",
     "objective",
     "periodic_table",
     "propagate",
     "register_route",
     "symmetrize",
+    "wide",
 ]
 
 

@@ -9,10 +9,11 @@ from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
 from torch import nn
 
-from torchicon import KNN, Classes, Clusters, Cosine, Gaussian, ICon, Pairs, Positives, StudentT, debias
-from torchicon.core import Candidates
+from torchicon import KNN, Classes, Clusters, Cosine, Dot, Gaussian, ICon, Pairs, Positives, StudentT, debias
+from torchicon.core import Candidates, Dense, SupportError, wide
 from torchicon.evaluation import knn_accuracy
 from torchicon.mappers import orthonormal
+from torchicon.neighborhoods import condition
 
 X, Y = load_iris(return_X_y=True)
 X = (X - X.mean(0)) / X.std(0)
@@ -122,6 +123,60 @@ def test_batches_without_a_pair_are_passed_over():
     assert np.isfinite(model.loss_)
     with pytest.raises(ValueError, match="larger batch_size"):
         ICon(p=Positives(), supervised=True, batch_size=5, epochs=1, verbose=False).fit(X, np.arange(len(X)))
+
+
+QUIET = {"random_state": 0, "verbose": False}
+
+
+def test_a_method_of_the_table_is_an_estimator():
+    """PCA by its own row: the wide limit, exactly, with an orthonormal map."""
+    model = ICon.of("PCA", mapper="orthonormal", epochs=400, learning_rate=0.05, **QUIET).fit(X)
+    plane = PCA(2).fit(X).components_
+    learned = model.mapper_.weight.detach().numpy()
+    np.testing.assert_allclose(learned.T @ learned, plane.T @ plane, atol=1e-4)
+    assert len(np.unique(ICon.of("K-Means", n_components=3, epochs=60, **QUIET).fit(X).embedding_.argmax(1))) > 1
+
+
+def test_p_may_be_learned_from_the_representation():
+    """SupCon-in: p is q within the class (theory 4b), in batches as well."""
+
+    def p(label, z):
+        return condition(Cosine(0.2)(z), Positives()(label))
+
+    model = ICon(p=p, q=Cosine(0.2), mapper="mlp", batch_size=50, epochs=60, **QUIET).fit(X, Y)
+    assert knn_accuracy(model.embedding_, Y) > 0.9
+    assert np.isfinite(model.score(X, Y))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("SimCLR", "takes image, z"), ("Cross-entropy", "learns z and prototypes"), ("CLIP", "weighted sum of 2 terms")],
+)
+def test_methods_that_need_more_than_points_are_refused(name, reason):
+    with pytest.raises(ValueError, match=reason):
+        ICon.of(name)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"q": lambda z: debias(KNN(5)(z), 0.1)}, "no gradient"),
+        ({"divergence": "wide", "q": Gaussian()}, "spread is rewarded"),
+        ({"divergence": wide, "q": Dot()}, "spread is rewarded"),
+        ({"divergence": "narrower"}, "one of kl, cross_entropy"),
+        ({"p": lambda x, other: KNN(5)(x)}, "p may take"),
+        ({"weights": "joint", "divergence": "wide"}, "one KL over all cells"),
+        ({"divergence": wide, "q": lambda z: Clusters()(z.softmax(1))}, "Only a kernel has a width"),
+        ({"q": Gaussian(), "direction": "reverse"}, "p is the learned neighborhood here"),
+        ({"q": Clusters()}, "softmax"),
+        ({"p": lambda x: Pairs()(len(x))}, "KL is infinite"),
+        ({"p": 15}, "p must be a function"),
+        ({"p": lambda x: Dense.uniform(len(x), 3)}, "same columns"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_a_reason(arguments, reason):
+    with pytest.raises((ValueError, TypeError, SupportError), match=reason):
+        ICon(**({"p": KNN(5), "epochs": 1} | QUIET | arguments)).fit(X)
 
 
 def test_a_supervised_p_must_be_given():

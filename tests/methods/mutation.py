@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 
-from torchicon.methods import find
+from torchicon.methods import Method, find
 from torchicon.methods.verify import check
 
 
-def survives(name: str, change: dict[str, object]) -> bool:
+def survives(row: str | Method, change: dict[str, object]) -> bool:
     """Whether the claim of a method still passes when the row is changed."""
+    mutant = dataclasses.replace(
+        find(row) if isinstance(row, str) else row, **change
+    )  # a row that is refused as such would prove nothing
     try:
-        return check(dataclasses.replace(find(name), **change)).passed
+        return check(mutant).passed
     except ValueError:  # the core refused it outright, such as mass of p where q has none
         return False

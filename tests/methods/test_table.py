@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 
 import pytest
@@ -10,8 +11,8 @@ import torch
 from tests.methods.mutation import survives
 
 from torchicon import oracles
-from torchicon.core import Candidates, wide
-from torchicon.methods import IDENTITIES, TABLE, Inspired, Method, cite, find, periodic_table
+from torchicon.core import Candidates, Kernel, cross_entropy, kl, wide
+from torchicon.methods import IDENTITIES, TABLE, Inspired, Limit, Method, cite, find, periodic_table, smoothed
 from torchicon.methods.verify import check, verify
 from torchicon.neighborhoods import KNN, Cosine, Gaussian, Positives, StudentT
 
@@ -26,7 +27,7 @@ def test_claim(method, seed):
 
 
 def test_names_are_unique_and_oracles_are_all_used():
-    assert len({method.name.casefold() for method in ALL}) == len(ALL)
+    assert all(find(method.name) is method for method in ALL)  # no two are one to `find`
     assert {method.oracle for method in ALL if method.oracle} == set(oracles.ORACLES)
 
 
@@ -53,6 +54,36 @@ def test_a_planted_error_fails_its_claim(mutant):
     assert not survives(*MUTANTS[mutant])
 
 
+def with_self(recipe):
+    """The same kernels with each anchor among its own candidates."""
+
+    @functools.wraps(recipe)
+    def mutant(**tensors):
+        kernel = recipe(**tensors).tempered(1.0)
+        kernel.candidates = Candidates.all(kernel.m)
+        return kernel
+
+    return mutant
+
+
+@pytest.mark.parametrize("method", [m for m in ALL if not isinstance(m.claim, Inspired)], ids=str)
+def test_no_row_survives_a_planted_error(method):
+    """A factor 2, the other direction, the other reduction, a lost term, a missing self-mask: in any row."""
+    changes = [{"factor": 2 * method.factor}]
+    if method.divergence in (kl, cross_entropy):  # a limit with p as its kernel is refused, or is symmetric
+        other = "reverse" if method.direction == "forward" else "forward"
+        weights = "sum" if method.weights == "joint" else method.weights
+        changes.append({"direction": other, "weights": weights})
+    if method.weights in ("mean", "sum"):
+        changes.append({"weights": "sum" if method.weights == "mean" else "mean"})
+    if method.others:
+        changes.append({"others": method.others[:-1]})
+    _, q = method.neighborhoods(method.example(torch.Generator().manual_seed(0)))
+    if isinstance(q, Kernel) and q.candidates.excludes_self:
+        changes.append({"q": with_self(method.q)})
+    assert [change for change in changes if survives(method, change)] == []
+
+
 def test_a_limit_of_the_wrong_order_fails():
     """A limit that is merely approached, not at its order, is not the claimed one."""
     slower = dataclasses.replace(wide, before=lambda p, q, h: wide.before(p, q, h**0.5))
@@ -69,6 +100,9 @@ def test_inspired_only_needs_finite_numbers():
     [
         ({"oracle": None}, "an oracle is what a claim"),
         ({"divergence": wide}, "the claim Limit goes with"),
+        ({"claim": Limit()}, "the claim Limit goes with"),
+        ({"divergence": wide, "claim": Limit(), "others": (find("SNE"),)}, "the claim Limit goes with"),
+        ({"weights": lambda y: y}, "weights asks for \\['y'\\]"),
         ({"cell": ("Nowhere", "Gaussian")}, "not in the table"),
         ({"q": lambda y: StudentT()(y)}, "q asks for \\['y'\\]"),
         ({"learns": ("w",)}, "lacks \\['w'\\]"),
@@ -78,6 +112,13 @@ def test_inspired_only_needs_finite_numbers():
 def test_a_row_validates_itself(change, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(find("SNE"), **change)
+
+
+def test_a_limit_needs_no_oracle_where_nothing_is_claimed():
+    spread = dataclasses.replace(find("PCA"), claim=Inspired("for the test"), oracle=None)
+    assert check(spread).passed
+    with pytest.raises(ValueError, match="limit of a divergence"):
+        smoothed(spread, debias_p=0.5)
 
 
 def test_find_suggests_close_names():

@@ -76,6 +76,44 @@ def test_a_cluster_without_members_has_finite_gradients():
         assert all(g.isfinite().all() for g in grad(loss, (phi, keys)))
 
 
+@pytest.mark.parametrize("normalization", ["cluster", "point"])
+def test_candidates_by_weight(normalization, normal):
+    """A candidate of weight d counts as d candidates of its kind (theory 1, degree-weighted), value and gradient."""
+    phi, keys, cotangent = normal(6, 3).softmax(1), normal(5, 3).softmax(1), normal(6, 5)
+    copies = torch.tensor([1, 3, 2, 0, 4])
+    phi.requires_grad_()
+    found = Clusters(normalization)(phi, keys, weights=copies.double()).dense()
+    repeated = Clusters(normalization)(phi, keys.repeat_interleave(copies, 0)).dense()
+    of_key = torch.arange(5).repeat_interleave(copies)
+    expected = torch.zeros(6, 5, dtype=torch.float64).index_add(1, of_key, repeated)
+    torch.testing.assert_close(found, expected, **EXACT)
+    gradients = [grad((v * cotangent).sum(), phi, retain_graph=True) for v in (found, expected)]
+    torch.testing.assert_close(*gradients, **EXACT)
+
+
+def test_by_cluster_keeps_the_weights(normal):
+    """Rows sum to 1 and d^T q = d^T (theory 1, E7); a constant weight is none."""
+    phi, degree = normal(9, 4).softmax(1), normal(9).exp()
+    q = Clusters()(phi, weights=degree).dense()
+    torch.testing.assert_close(q.sum(1), torch.ones(9, dtype=torch.float64), **EXACT)
+    torch.testing.assert_close(degree @ q, degree, **EXACT)
+    even = Clusters()(phi, weights=torch.full((9,), 3.0)).dense()
+    torch.testing.assert_close(even, Clusters()(phi).dense(), **EXACT)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (torch.ones(3), r"shape \(4,\), one a candidate, got \(3,\)"),
+        (torch.tensor([1.0, 1.0, -2.0, 1.0]), "at least 0, got -2"),
+        (torch.tensor([1.0, 1.0, math.nan, 1.0]), "at least 0, got nan"),
+    ],
+)
+def test_weights_that_are_none(weights, message):
+    with pytest.raises(ValueError, match=message):
+        Clusters()(torch.eye(4), weights=weights)
+
+
 def test_supervised_clustering_is_solved_by_the_classes():
     """KL = 0 at clusters = classes (theory 2.4), where gradients exist although log 0 stands beside."""
     labels = torch.tensor([0, 1, 1, 2, 0])

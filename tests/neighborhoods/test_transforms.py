@@ -12,8 +12,10 @@ from scipy.sparse.csgraph import shortest_path
 from torch.autograd import grad
 from torch.nn import functional as F
 
-from torchicon.core import Candidates, Dense, Sparse, cross_entropy, joint_kl, kl
+from torchicon.core import Candidates, CandidatesError, Dense, Sparse, cross_entropy, joint_kl, kl
 from torchicon.neighborhoods import (
+    Clusters,
+    Cosine,
     Dot,
     Gaussian,
     Labels,
@@ -23,6 +25,7 @@ from torchicon.neighborhoods import (
     debias,
     propagate,
     symmetrize,
+    taught,
 )
 
 EXACT = {"rtol": 1e-11, "atol": 1e-12}
@@ -187,3 +190,62 @@ def test_a_kernel_may_be_debiased_on_both_sides(normal):
     dense_p, dense_q = (0.8 * Gaussian()(x).dense() + 0.2 / 5)[off], (0.4 * StudentT()(y).dense() + 0.6 / 5)[off]
     expected = (dense_p * (dense_p.log() - dense_q.log())).reshape(6, 5).sum(1)
     torch.testing.assert_close(kl(p, q), expected, **EXACT)
+
+
+class TestTaught:
+    """The candidates' side is the teacher's, and constant (theory 5)."""
+
+    RECIPES = {  # noqa: RUF012
+        "gaussian": lambda z, keys=None: Gaussian(0.8)(z, keys),
+        "student": lambda z, keys=None: StudentT(scale=2.0)(z, keys),
+        "cosine": lambda z, keys=None: Cosine(0.3)(z, keys),
+        "cluster": lambda z, keys=None: Clusters()(z.softmax(1), None if keys is None else keys.softmax(1)),
+        "point": lambda z, keys=None: Clusters("point")(z.softmax(1), None if keys is None else keys.softmax(1)),
+        "debiased": lambda z, keys=None: debias(Dot()(z, keys), 0.2),
+    }
+
+    @pytest.mark.parametrize("name", RECIPES)
+    def test_the_same_as_keys_of_the_teacher(self, name, normal):
+        """As if the recipe had been called with the teacher's as keys, value and gradient; none reaches the teacher."""
+        recipe = self.RECIPES[name]
+        z, past, cotangent = normal(6, 3).requires_grad_(), normal(6, 3).requires_grad_(), normal(6, 6)
+        expected = recipe(z, past.detach()).dense()
+        found = taught(recipe(z, z), recipe(past, past)).dense()
+        torch.testing.assert_close(found, expected, **EXACT)
+        of_z, of_past = grad((found * cotangent).sum(), (z, past), allow_unused=True)
+        torch.testing.assert_close(of_z, grad((expected * cotangent).sum(), z)[0], **EXACT)
+        assert of_past is None
+
+    def test_self_stays_out(self, normal):
+        """An anchor's own past is no candidate where self is none; the normalizer of q is not the one of the result."""
+        z, past = normal(5, 2), normal(5, 2)
+        q = Gaussian()(z)
+        q.prepare()
+        logits = (-torch.cdist(z, past).square() / 2).fill_diagonal_(-math.inf)
+        torch.testing.assert_close(taught(q, Gaussian()(past)).dense(), logits.softmax(1), **EXACT)
+        torch.testing.assert_close(q.dense(), Gaussian()(z).dense(), **EXACT)
+
+    def test_a_cluster_that_the_teacher_left(self, normal):
+        """Its share goes to the anchor's other clusters, as ever."""
+        phi, past = normal(4, 3).softmax(1), torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]).double()[[0, 1, 1, 0]]
+        for normalization in ("cluster", "point"):
+            recipe = Clusters(normalization)
+            torch.testing.assert_close(taught(recipe(phi), recipe(past)).dense(), recipe(phi, past).dense(), **EXACT)
+
+    def test_weighted_clusters(self, normal):
+        phi, past, degree = normal(5, 3).softmax(1), normal(5, 3).softmax(1), normal(5).exp()
+        recipe = Clusters()
+        found = taught(recipe(phi, weights=degree), recipe(past, weights=degree)).dense()
+        torch.testing.assert_close(found, recipe(phi, past, weights=degree).dense(), **EXACT)
+
+    def test_refusals(self, normal):
+        z = normal(4, 3)
+        for q, teacher in (
+            (Dense(z @ z.T), Dense(z @ z.T)),
+            (Gaussian()(z), StudentT()(z)),
+            (debias(Dot()(z), 0.1), Dot()(z)),
+        ):
+            with pytest.raises(TypeError, match="A teacher stands on the candidates' side"):
+                taught(q, teacher)
+        with pytest.raises(CandidatesError, match="needs the same columns"):
+            taught(Dot()(z, z), Dot()(z, z[:2]))

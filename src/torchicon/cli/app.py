@@ -6,7 +6,7 @@ from typing import Any
 import typer
 
 from torchicon._version import __version__
-from torchicon.cli import cluster, demo, embed, methods
+from torchicon.cli import cluster, demo, embed, methods, table, verify
 
 app = typer.Typer(
     help="I-Con for PyTorch: clusters, maps and losses from one equation, the KL divergence between neighborhoods.",
@@ -22,9 +22,9 @@ app.command(epilog=demo.EPILOG)(demo.demo)
 app.command(epilog=cluster.EPILOG)(cluster.cluster)
 app.command(epilog=embed.EPILOG)(embed.embed)
 app.command(epilog=methods.METHODS_EPILOG)(methods.methods)
-app.command()(methods.table)
+app.command(epilog=table.EPILOG)(table.table)
 app.command(epilog=methods.CITE_EPILOG)(methods.cite)
-app.command()(methods.verify)
+app.command()(verify.verify)
 
 
 @app.command()

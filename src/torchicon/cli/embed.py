@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from torchicon.cli import config as configs
-from torchicon.cli.mapping import Kind, fit_map
+from torchicon.cli.mapping import fit_map, fit_method
 from torchicon.cli.options import (
     ConfigOption,
     DebugOption,
@@ -19,6 +19,7 @@ from torchicon.cli.options import (
     ThreadsOption,
 )
 from torchicon.cli.output import results_in
+from torchicon.cli.outside import WithOption, find_or_exit, methods_of
 from torchicon.cli.reading import read, readable
 from torchicon.cli.run import reported
 from torchicon.data import write_json, write_parquet
@@ -30,14 +31,20 @@ torchicon embed features.npy -o map
 
 torchicon embed flowers.csv --labels species -o map
 
-torchicon embed photos/ --perplexity 50 --method sne -o map
+torchicon embed photos/ --perplexity 50 --method SNE -o map
 """
+# Methods with an estimator of their own; the others train a small network by the equation.
+_ENGINES = {"t-SNE": "TSNE", "SNE": "SNE"}
 
 
 def embed(
     file: FileArgument,
     output: OutputOption,
-    method: Annotated[Kind, typer.Option("--method", help="t-SNE, or SNE with a Gaussian in the map too.")] = "tsne",
+    method: Annotated[
+        str,
+        typer.Option("--method", metavar="NAME", help="t-SNE, SNE, or another method of the table that maps points."),
+    ] = "t-SNE",
+    outside: WithOption = None,
     perplexity: Annotated[
         float | None,
         typer.Option(
@@ -65,29 +72,40 @@ def embed(
     arguments = {
         "file": readable(str(file.resolve())),
         "method": method,
+        "outside": None if outside is None else str(outside.resolve()),
         "perplexity": perplexity,
         "labels": labels,
         "seed": seed,
         "threads": threads,
     }
     command = ["torchicon", "embed", str(file), "--method", method, "--seed", str(seed)]
+    command += ["--with", str(outside)] if outside is not None else []
     command += ["--perplexity", str(perplexity)] if perplexity is not None else []
     command += ["--threads", str(threads)] if threads != 1 else []
     command += ["--labels", labels] if labels is not None else []
     command += ["-o", str(output)]
     with reported(quiet=quiet, debug=debug, threads=threads) as run:
+        chosen = find_or_exit([method], methods_of(outside))
+        if perplexity is not None and chosen.name not in _ENGINES:
+            raise ValueError(f"--perplexity is for {' and '.join(_ENGINES)}; {chosen.name} has its own neighbors.")
         with results_in(output, force=force, source=file) as folder:
             table = read(run, file, labels=labels, config=config)
             with run.step("mapping", own_bar=True):
-                model = fit_map(run, table.source, table.features, kind=method, perplexity=perplexity, seed=seed)
+                if chosen.name in _ENGINES:
+                    engine = _ENGINES[chosen.name]
+                    model = fit_map(run, table.source, table.features, perplexity=perplexity, seed=seed, engine=engine)
+                    loss, iterations = model.kl_divergence_, model.n_iter_
+                else:
+                    model = fit_method(run, table.source, table.features, method=chosen, seed=seed)
+                    loss, iterations = model.loss_, model.epochs
             with run.step("writing"):
                 from torchicon.viz import write_map_report
 
                 settings = configs.settings(model)
                 metrics: dict[str, Any] = {
                     "rows": len(table.features),
-                    "kl_divergence": model.kl_divergence_,
-                    "iterations": model.n_iter_,
+                    "loss": loss,
+                    "iterations": iterations,
                     "seconds": dict(run.timings),
                     "notes": run.notes,
                 }
@@ -112,8 +130,7 @@ def embed(
                     images=table.images,
                     row_names=table.row_names,
                 )
-        of_what = "of the map" if method == "tsne" else "summed over the rows"
-        run.print(f"{metrics['rows']} rows on a map; KL divergence {of_what}: {metrics['kl_divergence']:.4f} nats")
+        run.print(f"{metrics['rows']} rows on a map; loss of {chosen.name}: {loss:.4f} nats")
         for note in run.notes:
             run.print(f"Note: {note}")
         run.print(f"Report: {output / 'report.html'}")

@@ -1,15 +1,16 @@
 """Maps: a place in the plane for every row, where neighbors stand together."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from torchicon.cli.run import Run
+from torchicon.core import wide
 from torchicon.data import DataError, Table
+from torchicon.methods import Method
 
-Kind = Literal["tsne", "sne"]
 _USUAL_PERPLEXITY = 30.0
 _FITTED_ROWS = 10_000  # half a minute of t-SNE on one core
 
@@ -24,10 +25,10 @@ def map_of(run: Run, table: Table, *, seed: int) -> NDArray[np.floating[Any]]:
     n = len(features)
     with run.step("mapping", own_bar=True):
         if n <= _FITTED_ROWS:
-            return np.asarray(fit_map(run, table.source, features, kind="tsne", perplexity=None, seed=seed).embedding_)
+            return np.asarray(fit_map(run, table.source, features, perplexity=None, seed=seed).embedding_)
         fitted = np.zeros(n, dtype=bool)
         fitted[np.random.default_rng(seed).choice(n, _FITTED_ROWS, replace=False)] = True
-        model = fit_map(run, table.source, features[fitted], kind="tsne", perplexity=None, seed=seed)
+        model = fit_map(run, table.source, features[fitted], perplexity=None, seed=seed)
         coordinates = np.empty((n, 2), dtype=model.embedding_.dtype)
         coordinates[fitted] = model.embedding_
         coordinates[~fitted] = model.transform(features[~fitted])
@@ -38,7 +39,7 @@ def map_of(run: Run, table: Table, *, seed: int) -> NDArray[np.floating[Any]]:
 
 
 def fit_map(
-    run: Run, source: Path, features: NDArray[np.float32], *, kind: Kind, perplexity: float | None, seed: int
+    run: Run, source: Path, features: NDArray[np.float32], *, perplexity: float | None, seed: int, engine: str = "TSNE"
 ) -> Any:
     """A fitted t-SNE or SNE estimator.
 
@@ -46,18 +47,16 @@ def fit_map(
         run: tells whether progress is shown, and takes a note when the perplexity is lowered.
         source: what an error names.
         features: (n, d).
-        kind: which of the two.
         perplexity: effective number of neighbors; when omitted 30, or what few rows allow.
         seed: of everything random.
+        engine: "TSNE" or "SNE".
 
     Raises:
         DataError: one row, or a perplexity that the rows cannot have.
     """
-    from torchicon.estimators import SNE, TSNE
+    from torchicon import estimators
 
-    n = len(features)
-    if n < 2:
-        raise DataError("has one row, and a map needs at least 2", source, "Give more rows.")
+    n = _rows(features, source)
     if perplexity is None:
         perplexity = min(_USUAL_PERPLEXITY, max(1.0, (n - 1) / 3))  # three times as many neighbors take part
         if perplexity < _USUAL_PERPLEXITY:
@@ -68,8 +67,30 @@ def fit_map(
             source,
             f"Use --perplexity with at most {n - 1}, or leave it out.",
         )
-    estimator = {"tsne": TSNE, "sne": SNE}[kind]
-    return estimator(2, perplexity=perplexity, random_state=seed, verbose=run.lively).fit(features)
+    return getattr(estimators, engine)(2, perplexity=perplexity, random_state=seed, verbose=run.lively).fit(features)
+
+
+def fit_method(run: Run, source: Path, features: NDArray[np.float32], *, method: Method, seed: int) -> Any:
+    """A small network, or an orthonormal map where only that has a minimum, trained by any method of the table.
+
+    Raises:
+        DataError: one row.
+        ValueError: the method needs more than points, such as labels.
+    """
+    from torchicon.estimators import ICon
+
+    _rows(features, source)
+    mapper = "orthonormal" if method.divergence is wide else "mlp"
+    model = ICon.of(method, mapper=mapper, random_state=seed, verbose=run.lively)
+    if model.supervised:
+        raise ValueError(f"{method.name} learns from labels, and a map is made without them.")
+    return model.fit(features)
+
+
+def _rows(features: NDArray[np.float32], source: Path) -> int:
+    if len(features) < 2:
+        raise DataError("has one row, and a map needs at least 2", source, "Give more rows.")
+    return len(features)
 
 
 def principal_components(features: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -120,7 +120,11 @@ class Kernel(Rows):
         return self.log_normalizer().log_softmax(0)
 
     def mean_score(self, over: Candidates) -> Tensor:
-        """Mean over the candidates ``over`` of an anchor's scores, (n,); in O(n d) where it has a closed form."""
+        """Mean over the candidates ``over`` of an anchor's scores, (n,); in O(n d) where it has a closed form.
+
+        -inf where they include the self that this kernel has not.
+        """
+        check_square(self.n, over)
         with torch.autocast(self.anchors.device.type, enabled=False):
             mean = self.score.mean_pairwise(self.anchors, self.keys)
             if mean is None or (self.candidates.excludes_self and not over.excludes_self):
@@ -143,7 +147,13 @@ class Kernel(Rows):
         return self.mean_score(over) - self.log_normalizer()
 
     def tempered(self, precision: float) -> Kernel:
-        """The same kernel with all scores times ``precision``: wide below 1, narrow above."""
+        """The same kernel with all scores times ``precision``: wide below 1, narrow above.
+
+        Raises:
+            ValueError: a precision that is not positive and finite; the limits are in `torchicon.core.limits`.
+        """
+        if not 0 < precision < math.inf:
+            raise ValueError(f"A precision must be positive and finite, got {precision}.")
         tempered = copy(self)
         scale = self.anchors.new_full((self.n,), precision)
         tempered.row_scale = scale if self.row_scale is None else scale * self.row_scale

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from torchicon.core.divergence import cross_entropy, kl
+from torchicon.core.errors import CandidatesError
 from torchicon.core.kernel import Kernel
 from torchicon.core.numerics import map_row_blocks, safe_exp_times
 from torchicon.core.routes import check_support
@@ -30,13 +31,16 @@ class LimitOfKL:
         name: as printed.
         limit: from (p, q) to the limit, exactly.
         before: from (p, q, h) to the rescaled KL that tends to it as h, small, goes to 0.
-        at_least: the approach may be faster than linear in h (exponential where nothing ties).
+
+    Raises:
+        TypeError: q (or, for `both_wide`, p) is no kernel: only a kernel has a width.
+        CandidatesError: p and q are not over the same anchors and columns.
+        SupportError: p has mass where q has none.
     """
 
     name: str
     limit: Callable[[Rows, Rows], Tensor]
     before: Callable[[Rows, Rows, float], Tensor]
-    at_least: bool = False
 
     def __call__(self, p: Rows, q: Rows) -> Tensor:
         """The limit."""
@@ -64,9 +68,13 @@ def _attraction(p: Rows, q: Kernel) -> Tensor:
 
 
 def _contrast(p: Rows, q: Rows, repulsion: Callable[[Kernel], Tensor]) -> Tensor:
-    kernel = _kernel(q)
-    check_comparable(p, kernel)
+    kernel = _comparable(p, q)
     return torch.where(p.empty_anchors(), 0.0, _attraction(p, kernel) + repulsion(kernel))
+
+
+def _comparable(p: Rows, q: Rows) -> Kernel:
+    check_comparable(p, q)
+    return _kernel(q)
 
 
 def _kernel(rows: Rows) -> Kernel:
@@ -80,8 +88,9 @@ def _wide(p: Rows, q: Rows) -> Tensor:
 
 
 def _before_wide(p: Rows, q: Rows, h: float) -> Tensor:
-    trivial = math.log(q.candidates.per_anchor)
-    return torch.where(p.empty_anchors(), 0.0, (cross_entropy(p, _kernel(q).tempered(h)) - trivial) / h)
+    kernel = _comparable(p, q)
+    trivial = math.log(kernel.candidates.per_anchor)
+    return torch.where(p.empty_anchors(), 0.0, (cross_entropy(p, kernel.tempered(h)) - trivial) / h)
 
 
 def _narrow(p: Rows, q: Rows) -> Tensor:
@@ -96,15 +105,22 @@ def _largest_score(q: Kernel) -> Tensor:
 
 
 def _before_narrow(p: Rows, q: Rows, h: float) -> Tensor:
-    return h * cross_entropy(p, _kernel(q).tempered(1 / h))
+    return h * cross_entropy(p, _comparable(p, q).tempered(1 / h))
+
+
+def _two_kernels(p: Rows, q: Rows) -> tuple[Kernel, Kernel]:
+    learned, given = _comparable(p, q), _kernel(p)
+    if given.candidates.excludes_self != learned.candidates.excludes_self:
+        raise CandidatesError(
+            f"Both wide, p and q must agree whether self is a candidate: {given.candidates}, {learned.candidates}. "
+            "Share one Candidates object."
+        )
+    return given, learned
 
 
 def _both_wide(p: Rows, q: Rows) -> Tensor:
-    given, learned = _kernel(p), _kernel(q)
-    check_comparable(given, learned)
+    given, learned = _two_kernels(p, q)
     cells = learned.candidates.per_anchor
-    if given.candidates.excludes_self != learned.candidates.excludes_self:
-        raise ValueError(f"p and q must agree whether self is a candidate: {given.candidates}, {learned.candidates}.")
 
     def block(rows: slice) -> Tensor:
         of_p, of_q = given.score_at(None, rows), learned.score_at(None, rows)
@@ -117,7 +133,8 @@ def _both_wide(p: Rows, q: Rows) -> Tensor:
 
 
 def _before_both_wide(p: Rows, q: Rows, h: float) -> Tensor:
-    return kl(_kernel(p).tempered(h), _kernel(q).tempered(h)) / h**2
+    given, learned = _two_kernels(p, q)
+    return kl(given.tempered(h), learned.tempered(h)) / h**2
 
 
 wide = LimitOfKL("wide", _wide, _before_wide)
@@ -126,7 +143,7 @@ r"""$h \to 0$ in q: $\frac1h [\mathrm{KL}_i - (\log M - H(p_i))] \to \overline{s
 PCA, VI-Reg and average margins (theory 3.1). With s = -d, $h = 1 / 2\sigma^2$.
 """
 
-narrow = LimitOfKL("narrow", _narrow, _before_narrow, at_least=True)
+narrow = LimitOfKL("narrow", _narrow, _before_narrow)
 r"""$h = \tau \to 0$, q of precision $1 / \tau$: $\tau [\mathrm{KL}_i + H(p_i)] \to
 \max_k s_{ik} - \sum_j p_{ij} s_{ij}$.
 

@@ -8,6 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from torchicon.core.divergence import kl
+from torchicon.core.errors import SupportError
 from torchicon.core.numerics import safe_exp_times
 from torchicon.core.rows import Rows
 
@@ -32,7 +33,7 @@ def objective(
         direction: "forward" is KL(supervisory || learned); "reverse", of K-Means and normalized cuts,
             is KL(learned || supervisory) (theory 1).
         weights: "mean" over the anchors that have a neighbor, "sum", or (n,) weights w_i.
-        divergence: `kl`, or one of its limits `wide`, `narrow` and `both_wide`.
+        divergence: `kl`, one of its limits `wide`, `narrow` and `both_wide`, or `cross_entropy`.
 
     Raises:
         ValueError: an unknown direction or weighting, weights of another length, or no anchor has a neighbor.
@@ -44,7 +45,12 @@ def objective(
     if direction not in ("forward", "reverse"):
         raise ValueError(f"direction must be 'forward' or 'reverse', got {direction!r}.")
     p, q = (supervisory, learned) if direction == "forward" else (learned, supervisory)
-    per_anchor = divergence(p, q)
+    try:
+        per_anchor = divergence(p, q)
+    except SupportError as error:
+        if direction == "forward":
+            raise
+        raise SupportError(f"{error} (The direction is reverse: p is the learned neighborhood here.)") from error
     if isinstance(weights, Tensor):
         if weights.shape != (p.n,):
             raise ValueError(f"weights must have shape ({p.n},), one an anchor, got {tuple(weights.shape)}.")

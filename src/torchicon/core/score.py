@@ -37,9 +37,9 @@ class Score(ABC):
     def paired(self, a: Tensor, b: Tensor) -> Tensor:
         """Scores (n, s) of each row of a (n, d) with its own s vectors b (n, s, d)."""
 
-    @abstractmethod
     def mean_pairwise(self, a: Tensor, b: Tensor) -> Tensor | None:
         """Mean over all rows of b (m, d) of the scores of each row of a, in O(n d); None if there is no such form."""
+        return None
 
 
 class Bilinear(Score):
@@ -88,10 +88,6 @@ class Radial(Score):
         """The log-kernel of the given pairs' squared distances."""
         return self.log_kernel((a[:, None] - b).square().sum(-1))
 
-    def mean_pairwise(self, a: Tensor, b: Tensor) -> Tensor | None:
-        """No closed form for a general radial kernel."""
-        return None
-
 
 def pairwise_sq_dist(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
     """Squared Euclidean distances. Centered first, since the expanded square cancels far from the origin."""
@@ -104,3 +100,20 @@ def pairwise_sq_dist(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Float[
     a, b = a - center, b - center
     cross = torch.addmm(b.square().sum(1), a, b.T, alpha=-2.0)
     return (cross + a.square().sum(1)[:, None]).clamp_min(0.0)
+
+
+def pull_back_through(score: Score, a: Tensor, b: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """`Score.pull_back` by differentiating `Score.pairwise`, where that sums differences.
+
+    Large forces of near points would cancel in the matrix products of `Radial.pull_back`.
+    """
+    with torch.enable_grad():
+        a, b = a.detach().requires_grad_(), b.detach().requires_grad_()
+        of_a, of_b = torch.autograd.grad(score.pairwise(a, b), (a, b), weight)
+    return of_a, of_b
+
+
+def mean_sq_dist(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Float[Tensor, " n"]:
+    """Mean squared distance of each row of a to all rows of b, in O(n d) (parallel-axis theorem; theory 6)."""
+    center = b.mean(0)
+    return (a - center).square().sum(-1) + (b - center).square().sum(-1).mean()

@@ -10,6 +10,7 @@ from torchicon.methods.claims import Inspired as Inspired
 from torchicon.methods.claims import Limit as Limit
 from torchicon.methods.method import Method as Method
 from torchicon.methods.method import Term as Term
+from torchicon.methods.smoothing import smoothed as smoothed
 from torchicon.methods.table import IDENTITIES as IDENTITIES
 from torchicon.methods.table import TABLE as TABLE
 from torchicon.methods.table import cite as cite

@@ -83,7 +83,8 @@ class EqualUpTo(Claim):
         value, *gradients = _value_and_gradients(method.loss, problem, method.learns)
         seen = (self.scale * value + self.offset(problem), *(self.scale * gradient for gradient in gradients))
         value_error, gradient_error = _errors(seen, _answer(oracle, problem))
-        return Evidence(value_error, gradient_error, None, max(value_error, gradient_error) < self.tolerance)
+        passed = value_error < self.tolerance and gradient_error < self.tolerance
+        return Evidence(value_error, gradient_error, None, passed)
 
 
 @final
@@ -112,8 +113,8 @@ class Limit(Claim):
 
     def check(self, method: Claimant, oracle: Oracle | None, problem: Problem) -> Evidence:
         """Compare the limit's value and gradient, and measure the order between successive steps of h."""
-        equal = EqualLoss().check(method, oracle, problem)
         answer = _answer(oracle, problem)
+        equal = EqualLoss().check(method, lambda _: answer, problem)
         errors = []
         for h in _STEPS:
 
@@ -121,7 +122,7 @@ class Limit(Claim):
                 return method.before(at, h)
 
             errors.append(_errors(_value_and_gradients(rescaled, problem, method.learns), answer))
-        order = _order(errors, 1.0)
+        order = _order(errors, None if self.at_least else 1.0)
         kept = order > 1.0 - _ORDER_TOLERANCE if self.at_least else abs(order - 1.0) < _ORDER_TOLERANCE
         return Evidence(equal.value_error, equal.gradient_error, order, equal.passed and kept)
 
@@ -194,17 +195,33 @@ def _errors(seen: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> tuple[flo
     """Error of the value, and the largest of all gradients."""
     if len(seen) != len(expected):
         raise ValueError(f"{len(seen) - 1} tensors are learned, but the oracle has {len(expected) - 1} gradients.")
-    value, *gradients = (float(((s - e).abs() / (1 + e.abs())).max()) for s, e in zip(seen, expected, strict=True))
+    shapes, others = ([tuple(number.shape) for number in numbers] for numbers in (seen, expected))
+    if shapes != others:  # they would be broadcast
+        raise ValueError(f"Value and gradients have the shapes {shapes}, those of the oracle {others}.")
+    value, *gradients = (_error(s, e) for s, e in zip(seen, expected, strict=True))
     return value, max(gradients)
 
 
-def _order(errors: list[tuple[float, float]], expected: float) -> float:
-    """The order farthest from the expected one, over steps and over value and gradient; inf if all is round-off."""
+def _error(seen: Tensor, expected: Tensor) -> float:
+    """Relative to 1 + |expected|; infinite where it is NaN, which no comparison would refuse."""
+    relative = float(((seen - expected).abs() / (1 + expected.abs())).max())
+    return math.inf if math.isnan(relative) else relative
+
+
+def _order(errors: list[tuple[float, float]], expected: float | None) -> float:
+    """The worst order over steps and over value and gradient; inf if all is round-off, -inf if an error is infinite.
+
+    The worst is the one farthest from ``expected``, or the smallest if nothing is expected.
+    """
+    if not all(math.isfinite(error) for step in errors for error in step):
+        return -math.inf
     ratio = math.log(_STEPS[0] / _STEPS[1])
     orders = [
-        math.log(a[part] / b[part]) / ratio
+        math.log(max(a[part], _ROUND_OFF) / b[part]) / ratio
         for a, b in itertools.pairwise(errors)
         for part in (0, 1)
         if b[part] > _ROUND_OFF
     ]
+    if expected is None:
+        return min(orders, default=math.inf)
     return max(orders, key=lambda order: abs(order - expected), default=math.inf)

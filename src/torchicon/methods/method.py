@@ -42,7 +42,7 @@ class Term:
 
     Args:
         p, q: supervisory and learned neighborhood.
-        divergence: `kl`, or one of its limits `wide`, `narrow` and `both_wide`.
+        divergence: `kl`, one of its limits `wide`, `narrow` and `both_wide`, or `cross_entropy`.
         direction: see `objective`.
         weights: "mean", "sum", "joint" for one distribution over all cells, or a function to (n,) weights.
         factor: of this term in the loss.
@@ -87,7 +87,8 @@ class Method(Term):
         learns: the problem's tensors that carry a gradient.
 
     Raises:
-        ValueError: an unknown cell, a claim that does not fit, or p or q asks for a tensor the example does not have.
+        ValueError: an unknown cell, a claim that does not fit, or p, q or weights ask for a tensor the example
+            does not have.
     """
 
     name: str
@@ -112,8 +113,9 @@ class Method(Term):
         for term in self.terms:
             if term.weights == "joint" and (term.direction != "forward" or term.divergence is not kl):
                 raise ValueError(f"{self.name}: the joint form is the forward KL.")
-            for side in ("p", "q"):
-                missing = set(inspect.signature(getattr(term, side)).parameters) - set(given)
+            for side in ("p", "q", "weights"):
+                function = getattr(term, side)
+                missing = set(asked_by(function)) - set(given) if callable(function) else set()
                 if missing:
                     raise ValueError(
                         f"{self.name}: {side} asks for {sorted(missing)}, the example has {sorted(given)}."
@@ -123,7 +125,8 @@ class Method(Term):
             raise ValueError(f"{self.name}: learns {self.learns}, of which the example lacks {sorted(absent)}.")
         if (self.oracle is None) != isinstance(self.claim, Inspired):
             raise ValueError(f"{self.name}: an oracle is what a claim is tested against; only Inspired has none.")
-        if isinstance(self.claim, Limit) != any(isinstance(term.divergence, LimitOfKL) for term in self.terms):
+        limits = [isinstance(term.divergence, LimitOfKL) for term in self.terms]
+        if not (all(limits) if isinstance(self.claim, Limit) else isinstance(self.claim, Inspired) or not any(limits)):
             raise ValueError(f"{self.name}: the claim Limit goes with the divergences wide, narrow and both_wide.")
 
     @property
@@ -149,5 +152,11 @@ class Method(Term):
         return self.name
 
 
+def asked_by(function: Callable[..., object]) -> tuple[str, ...]:
+    """Names of the tensors that a function of a problem asks for: its parameters that have no default."""
+    parts = inspect.signature(function).parameters.values()
+    return tuple(part.name for part in parts if part.default is part.empty and part.kind is not part.VAR_KEYWORD)
+
+
 def _call(function: Callable[..., T], problem: Problem) -> T:
-    return function(**{name: problem[name] for name in inspect.signature(function).parameters})
+    return function(**{name: problem[name] for name in asked_by(function)})

@@ -13,6 +13,7 @@ from torchicon.methods import (
     identities,
     kernel_infonce,
     margins,
+    multiview,
     mutual_information,
     neighbor_embedding,
     scaling,
@@ -21,25 +22,33 @@ from torchicon.methods import (
 )
 from torchicon.methods.method import LEARNED, SUPERVISORY, Method
 
-TABLE: tuple[Method, ...] = (
-    *neighbor_embedding.ROWS,
-    *scaling.ROWS,
-    *contrastive.ROWS,
-    *margins.ROWS,
-    *cross_modal.ROWS,
-    *self_distillation.ROWS,
-    *kernel_infonce.ROWS,
-    *mutual_information.ROWS,
-    *supervised.ROWS,
-    *clustering.ROWS,
-    *crlc.ROWS,
+_FAMILIES = (
+    neighbor_embedding,
+    scaling,
+    contrastive,
+    margins,
+    cross_modal,
+    self_distillation,
+    kernel_infonce,
+    mutual_information,
+    multiview,
+    supervised,
+    clustering,
+    crlc,
 )
+TABLE: tuple[Method, ...] = tuple(method for family in _FAMILIES for method in family.ROWS)
 # Further faces of methods of the table, which no cell of it needs: proven all the same.
 IDENTITIES: tuple[Method, ...] = identities.ROWS
 
 
+def home(method: Method) -> str:
+    """The module in which a method's row is written."""
+    families = (*_FAMILIES, identities)
+    return next((family.__name__ for family in families if method in family.ROWS), method.p.__module__)
+
+
 def find(name: str, methods: Sequence[Method] = (*TABLE, *IDENTITIES)) -> Method:
-    """The method of that name among ``methods``, whatever its case.
+    """The method of that name among ``methods``, whatever its case, hyphens and spaces.
 
     Raises:
         KeyError: there is none; close names are suggested.
@@ -47,12 +56,16 @@ def find(name: str, methods: Sequence[Method] = (*TABLE, *IDENTITIES)) -> Method
     >>> find("simclr").cell
     ('Positive pairs', 'Gaussian')
     """
-    names = {method.name.casefold(): method for method in methods}
-    if name.casefold() in names:
-        return names[name.casefold()]
-    close = [names[key].name for key in difflib.get_close_matches(name.casefold(), names, n=3, cutoff=0.4)]
+    names = {_plain(method.name): method for method in methods}
+    if _plain(name) in names:
+        return names[_plain(name)]
+    close = [names[key].name for key in difflib.get_close_matches(_plain(name), names, n=3, cutoff=0.4)]
     hint = f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(m.name for m in methods)}."
     raise KeyError(f"No method is called {name!r}: {hint}")
+
+
+def _plain(name: str) -> str:
+    return "".join(c for c in name.casefold() if c.isalnum() or c == "+")  # BALL+ is not BALL
 
 
 def cite(name: str) -> str:

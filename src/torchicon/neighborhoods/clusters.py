@@ -34,15 +34,31 @@ class Clusters:
         if self.normalization not in ("cluster", "point"):
             raise ValueError(f"normalization must be 'cluster' or 'point', got {self.normalization!r}.")
 
-    def __call__(self, phi: Tensor, keys: Tensor | None = None, *, candidates: Candidates | None = None) -> Cluster:
-        """Rows of anchors with cluster probabilities phi (n, c) over candidates with ``keys`` (m, c).
+    def __call__(
+        self,
+        phi: Tensor,
+        keys: Tensor | None = None,
+        *,
+        weights: Tensor | None = None,
+        candidates: Candidates | None = None,
+    ) -> Cluster:
+        r"""Rows of anchors with cluster probabilities phi (n, c) over candidates with ``keys`` (m, c).
 
         ``keys`` are phi itself when omitted; give detached probabilities of an averaged teacher, or of another
         modality. Rows sum to 1 when those of phi do. A cluster without a member among the keys cannot be chosen: its
         share goes to the anchor's other clusters, and an anchor that has no other has an empty row.
+
+        Candidates count as often as their ``weights`` d (m,) say, once when omitted. With the degrees of a graph,
+        $q = \sum_c \phi_{ic} \phi_{jc} d_j / \sum_k \phi_{kc} d_k$ keeps them, $d^T q = d^T$: normalized cuts.
+
+        Raises:
+            ValueError: weights of another length, a negative one, or a negative probability (the last two are checked
+                on a CPU only: a GPU would have to wait).
         """
-        phi = at_least_float32(phi)
-        keys = phi if keys is None else at_least_float32(keys)
+        phi = _nonnegative(at_least_float32(phi), "Cluster probabilities", "Give logits.softmax(1)")
+        keys = phi if keys is None else _nonnegative(at_least_float32(keys), "Keys", "Give logits.softmax(1)")
+        if weights is not None:
+            keys = keys * _checked(weights, len(keys)).to(keys.dtype)[:, None]
         size = keys.sum(0)
         if self.normalization == "cluster":
             open_ = phi * (size != 0)
@@ -51,3 +67,17 @@ class Clusters:
             return Cluster(left, keys / torch.where(size == 0, 1.0, size), candidates)
         expected = (phi * size).sum(1, keepdim=True)  # the expected size of an anchor's cluster
         return Cluster(phi / torch.where(expected == 0, 1.0, expected), keys, candidates)
+
+
+def _checked(weights: Tensor, m: int) -> Tensor:
+    if weights.shape != (m,):
+        raise ValueError(f"weights must have shape ({m},), one a candidate, got {tuple(weights.shape)}.")
+    if weights.device.type == "cpu" and bool(weights.isnan().any()):
+        raise ValueError("weights must be at least 0, got nan. Give degrees, for example.")
+    return _nonnegative(weights, "weights", "Give degrees, for example")
+
+
+def _nonnegative(values: Tensor, name: str, way_out: str) -> Tensor:
+    if values.device.type == "cpu" and bool((values < 0).any()):  # NaN, of an encoder that diverged, shows in the loss
+        raise ValueError(f"{name} must be at least 0, got {float(values.detach().min()):.3g}. {way_out}.")
+    return values

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
+import torch
 from torch import Tensor
 
 from torchicon.core import Kernel, Rows, Sparse
@@ -24,8 +23,8 @@ def condition(q: Rows, on: Sparse) -> Sparse:
 
     Raises:
         CandidatesError: the two are not over the same anchors and columns.
+        ValueError: an edge leads to the anchor itself, where q excludes self.
 
-    >>> import torch
     >>> from torchicon.core import Dense
     >>> q = Dense.from_weights(torch.tensor([[1.0, 2.0, 3.0]]))
     >>> on = Sparse.from_neighbors(torch.tensor([[0, 2]]), candidates=q.candidates)
@@ -38,9 +37,10 @@ def condition(q: Rows, on: Sparse) -> Sparse:
     score = q.score_at if isinstance(q, Kernel) else q.log_at  # the normalizer cancels
 
     def block(rows: slice) -> Tensor:
-        columns, log_p = on.support(rows)
+        columns, _ = on.support(rows)
         assert columns is not None, "a sparse support lists its columns"
-        return score(columns, rows)[log_p != -math.inf]
+        listed = torch.arange(columns.shape[1], device=columns.device) < on.counts[rows, None]  # the rest is padding
+        return score(columns, rows)[listed]
 
     per_row = on.bytes_per_row(on.width(), gathered=True) + q.bytes_per_row(on.width(), gathered=True)
     log_weight = map_row_blocks(block, on.n, per_row)

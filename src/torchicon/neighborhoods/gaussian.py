@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from torchicon.core import Candidates, Kernel, Radial
+from torchicon.core.score import mean_sq_dist
 from torchicon.neighborhoods.bandwidth import Perplexity, precisions
 from torchicon.neighborhoods.recipe import KernelRecipe, require_positive
 
@@ -50,9 +51,8 @@ class Gaussian(Radial, KernelRecipe):
         return torch.full_like(sq_dist, -1.0)
 
     def mean_pairwise(self, a: Tensor, b: Tensor) -> Tensor | None:
-        """Mean squared distance by the parallel-axis theorem (theory 6)."""
-        center = b.mean(0)
-        return -(a - center).square().sum(-1) - (b - center).square().sum(-1).mean()
+        """Minus the mean squared distance."""
+        return -mean_sq_dist(a, b)
 
     def __call__(self, anchors: Tensor, keys: Tensor | None = None, *, candidates: Candidates | None = None) -> Kernel:
         """Rows over the other anchors, or over ``keys``; see `KernelRecipe`."""

@@ -1,13 +1,16 @@
-"""The neighborhood that a weighted graph gives: its own edges."""
+"""The neighborhoods that a weighted graph gives: by its own edges, and that of normalized cuts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import final
 
+import torch
 from torch import Tensor
 
-from torchicon.core import Candidates, Sparse
+from torchicon.core import Candidates, Dense, Sparse
+from torchicon.core.numerics import at_least_float32
+from torchicon.neighborhoods.recipe import require_positive
 
 
 @final
@@ -31,3 +34,40 @@ class Graph:
         anchor, column = coo.indices()
         candidates = Candidates.others(len(weight)) if candidates is None else candidates
         return Sparse.from_edges(anchor, column, coo.values(), n=len(weight), candidates=candidates)
+
+
+@final
+@dataclass(frozen=True)
+class NormalizedCut:
+    r"""Softmax of edges by degree, $p_{j|i} \propto \exp(w_{ij} / t d_j)$ over all nodes (theory 4d).
+
+    Cluster rows q weighted by the degrees have a cross-entropy with it that is the normalized cut in m clusters:
+    $t \sum_i H(q_i, p_i) = \mathrm{NCut} - m + t \sum_i \log Z_i$, with $Z_i$ the sum of row i's exponentials.
+
+    Args:
+        temperature: t > 0; small ones leave the cut alone beside the entropy of q in KL(q || p).
+
+    >>> p = NormalizedCut()(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
+    >>> torch.testing.assert_close(p.dense()[0], torch.tensor([0.0, 1.0]).softmax(0))
+    """
+
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_positive("temperature", self.temperature)
+
+    def __call__(self, weight: Tensor, *, candidates: Candidates | None = None) -> Dense:
+        """Rows from nonnegative weights (n, n), dense or a sparse COO tensor; memory n x n, no row has a zero.
+
+        Self is among the candidates, with the weight of its loop, 0 as a rule. A node without edges has degree 0 and
+        is as far from everyone as any that is not a neighbor.
+
+        Raises:
+            ValueError: a negative weight.
+        """
+        weight = at_least_float32(weight.to_dense() if weight.is_sparse else weight)
+        if (weight < 0).any():
+            i, j = (int(v) for v in torch.nonzero(weight < 0)[0])
+            raise ValueError(f"Weights must be nonnegative, got {weight[i, j]:.3g} at [{i}, {j}].")
+        degree = weight.sum(0)
+        return Dense(weight / (torch.where(degree == 0, 1.0, degree) * self.temperature), candidates)

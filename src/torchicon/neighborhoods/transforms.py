@@ -1,4 +1,4 @@
-"""Transforms of neighborhoods: debias, propagate, symmetrize (theory 1 and 5)."""
+"""Transforms of neighborhoods: debias, propagate, symmetrize, taught (theory 1 and 5)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Literal
 
 import torch
 
-from torchicon.core import Mixture, Rows, Sparse
+from torchicon.core import Cluster, Kernel, Mixture, Rows, Sparse
 from torchicon.core.numerics import log_normalize, safe_log
+from torchicon.core.rows import check_comparable
 
 
 def debias(rows: Rows, alpha: float) -> Rows:
@@ -75,3 +76,41 @@ def symmetrize(p: Sparse) -> Sparse:
     rows = Sparse.from_edges(anchor, column, both, n=p.n, candidates=p.candidates)
     log_mass = log_normalize(safe_log(share)[None])[0]  # empty rows of p leave the total below 1
     return Sparse(rows.indptr, rows.columns, rows.log_p, candidates=p.candidates, log_mass=log_mass)
+
+
+def taught(q: Rows, teacher: Rows) -> Rows:
+    r"""Rows with the anchors of q and the candidates of ``teacher``, detached: only anchors learn (theory 5).
+
+    Make the two by one recipe: q from what is learned, ``teacher`` from an average of its past.
+
+    Args:
+        q: kernel or cluster rows, or a debiased one of these.
+        teacher: of the same kind, over the same columns.
+
+    Raises:
+        TypeError: the two are not of one kind, or their candidates have no representation of their own.
+        CandidatesError: they are not over the same anchors and columns.
+
+    >>> import torch
+    >>> from torchicon.neighborhoods import Dot
+    >>> z, past = torch.tensor([[1.0], [2.0]]), torch.tensor([[3.0], [4.0]])
+    >>> taught(Dot()(z, z), Dot()(past, past)).dense().equal(Dot()(z, past).dense())
+    True
+    """
+    check_comparable(q, teacher)
+    if isinstance(q, Mixture) and isinstance(teacher, Mixture):
+        return Mixture(taught(q.base, teacher.base), q.alpha)
+    if isinstance(q, Kernel) and isinstance(teacher, Kernel) and type(q.score) is type(teacher.score):
+        rows = q.tempered(1.0)  # a copy that has forgotten its normalizer; its features are made already
+        rows.keys = teacher.keys.detach()
+        return rows
+    if isinstance(q, Cluster) and isinstance(teacher, Cluster):
+        # Both normalizations scale an anchor's left by a number of its own, and so that its row sums to 1: by cluster
+        # the teacher's columns sum to 1 (0 for a cluster nobody is in), by point left * sizes is the expected size.
+        right = teacher.right.detach()
+        total = (q.left @ right.sum(0))[:, None]
+        return Cluster(q.left / torch.where(total == 0, 1.0, total), right, q.candidates)
+    raise TypeError(
+        f"A teacher stands on the candidates' side of two kernels of one score or two cluster neighborhoods, got {q} "
+        f"and {teacher}."
+    )

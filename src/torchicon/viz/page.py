@@ -4,15 +4,18 @@ import base64
 import functools
 import hashlib
 import os
+import re
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _SCRIPTS = ("map.js", "paint.js", "controls.js")  # one after the other they are one script
+_STYLES = ("tokens.css", "style.css")
 
 
 def _percent(share: float, digits: int = 1) -> str:
@@ -37,6 +40,15 @@ def _setting(value: object) -> str:
     return str(value)
 
 
+def _typeset(text: str) -> Markup:
+    """Formulas in plain text with sub- and superscripts: z_i, φ_ic, d^(-n). Identifiers such as log_scale stay."""
+    safe = str(escape(text.replace("'_", "′_")))
+    safe = re.sub(r"(?<![^\W_])([^\W\d_]′?)_([^\W_]{1,3})(?![^\W])", r"\1<sub>\2</sub>", safe)
+    safe = re.sub(r"([^\W\d_])_([^\W\d_])(?![^\W])", r"\1<sub>\2</sub>", safe)
+    safe = re.sub(r"\^\(((?:[^()]|\([^()]*\))*)\)", r"<sup>\1</sup>", safe)
+    return Markup(re.sub(r"\^(-?[^\W_]+)", r"<sup>\1</sup>", safe))
+
+
 @functools.cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
@@ -47,14 +59,15 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    environment.filters |= {"percent": _percent, "count": "{:,}".format, "setting": _setting}
+    environment.filters |= {"percent": _percent, "count": "{:,}".format, "setting": _setting, "typeset": _typeset}
     return environment
 
 
-def render(template: str, **values: Any) -> str:
+def render(template: str, *, scripts: Sequence[str] = _SCRIPTS, styles: Sequence[str] = _STYLES, **values: Any) -> str:
     """The page as text. The only script that the browser will run is our own, named by its hash."""
-    script = "".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in _SCRIPTS)
-    style = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
+    script, style = (
+        "".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in names) for names in (scripts, styles)
+    )
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     return (
         _environment()
