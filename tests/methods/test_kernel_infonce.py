@@ -13,9 +13,12 @@ from torchicon.methods.kernel_infonce import GAUSSIAN_FIRST, KERNEL_SUM, LAPLACI
 from torchicon.neighborhoods import ConcatenatedKernels, Exponential, Positives, SumOfKernels
 
 LAPLACIAN, GAUSSIAN = Exponential(1.0, 0.4), Exponential(2.0, 0.3)
-SUM = {True: "Kernel-InfoNCE (sum of losses)", False: "Kernel-InfoNCE (concatenation, sum of losses)"}
+SUM = {True: "Kernel-InfoNCE (sum of losses)", False: "Kernel-InfoNCE (concatenation, sum of losses, Laplacian first)"}
+
+REVERSED = "Kernel-InfoNCE (concatenation, sum of losses, Gaussian first)"
 
 MUTANTS = {
+    "the other order": (REVERSED, {"q": find(SUM[False]).q, "others": find(SUM[False]).others}),
     "another gamma": ("Kernel-InfoNCE", {"q": lambda z: Exponential(1.0, 0.4)(normalize(z, dim=1))}),
     "half of gamma": (
         "Kernel-InfoNCE",

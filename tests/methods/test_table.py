@@ -163,3 +163,14 @@ def test_a_method_written_elsewhere_works_with_verify():
     evidence = verify([method])["SimCLR, warm"]
     assert evidence.passed
     assert math.isfinite(evidence.value_error)
+
+
+def test_a_claim_that_cannot_be_checked_has_failed_and_spoils_no_other():
+    def broken(problem):
+        raise RuntimeError("no answer")
+
+    methods = [dataclasses.replace(find("SimCLR"), name="broken", oracle=broken), find("SimCLR")]
+    evidence = verify(methods)
+    assert evidence["SimCLR"].passed
+    assert not evidence["broken"].passed
+    assert evidence["broken"].failure == "RuntimeError: no answer"

@@ -30,6 +30,8 @@ def print_squares(rows: list[list[str]]) -> None:
 def print_facts(title: str, facts: dict[str, str]) -> None:
     """Print a title and what there is to know, a line each."""
     grid = Grid.grid(padding=(0, 2))
+    grid.add_column()
+    grid.add_column(overflow="fold")  # a long name is not cut
     for key, value in facts.items():
         grid.add_row(Text(key, style="dim"), Text(value))
     console = Console(highlight=False)

@@ -38,6 +38,9 @@ def verify(
                 header, [_row(method, evidence[method.name]) for method in methods], wrapped=("method", "oracle")
             )
         if failed:
+            for name in failed:
+                if evidence[name].failure is not None:
+                    complain(f"{name}: {evidence[name].failure}")
             complain(f"{len(failed)} of {len(methods)} claims failed: {', '.join(failed)}.")
             raise typer.Exit(FAILED)
 
@@ -51,6 +54,7 @@ def _record(method: Method, seen: Evidence) -> dict[str, object]:
         "gradient_error": _finite(seen.gradient_error),
         "order": _finite(seen.order),
         "passed": seen.passed,
+        "failure": seen.failure,
     }
 
 

@@ -23,6 +23,8 @@ class Sparse(Rows):
         log_weight: (e,) unnormalized log-weights, nats; gradients flow into it. Omitted: uniform rows.
         candidates: the columns. An edge from i to column i is refused when they exclude self.
         log_mass: (n,) log-share of each anchor in a jointly normalized p; uniform when omitted.
+        own_candidates: an anchor's edges, those without mass too, are all the candidates that it has, as in a ball of a
+            memory bank; else it may pick any of ``candidates``. `debias` spreads over them.
 
     >>> Sparse(torch.tensor([0, 2, 3]), torch.tensor([0, 1, 1]), candidates=Candidates.all(2)).dense()
     tensor([[0.5000, 0.5000],
@@ -37,8 +39,9 @@ class Sparse(Rows):
         *,
         candidates: Candidates,
         log_mass: Tensor | None = None,
+        own_candidates: bool = False,
     ) -> None:
-        self.candidates = candidates
+        self.candidates, self.own_candidates = candidates, own_candidates
         self.indptr = indptr.long()
         if log_weight is None:  # in float64, so that log(1/k) is exact enough for any q; routes cast it to q's type
             log_weight = torch.zeros(len(columns), dtype=torch.float64, device=columns.device)
@@ -130,7 +133,7 @@ class Sparse(Rows):
         indptr = torch.cat([counts.new_zeros(1), torch.bincount(row[kept], minlength=len(index)).cumsum(0)])
         log_p, candidates = self.log_p[edge[kept]], self.candidates.restrict(index)
         if self._log_mass is None:
-            return Sparse(indptr, column[kept], log_p, candidates=candidates)
+            return Sparse(indptr, column[kept], log_p, candidates=candidates, own_candidates=self.own_candidates)
         # An anchor's share of the batch is what its neighbors in the batch hold.
         log_share = self._log_mass[index] + segment_logsumexp(log_p, row[kept], len(index))
         log_mass = log_normalize(log_share[None])[0]

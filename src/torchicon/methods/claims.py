@@ -35,12 +35,16 @@ class Claimant(Protocol):
 @final
 @dataclass(frozen=True)
 class Evidence:
-    """What was seen when a claim was checked. Errors are relative to 1 + |the oracle's number|."""
+    """What was seen when a claim was checked. Errors are relative to 1 + |the oracle's number|.
+
+    ``failure`` is the exception that kept the claim from being checked, if one did.
+    """
 
     value_error: float | None
     gradient_error: float | None
     order: float | None
     passed: bool
+    failure: str | None = None
 
 
 class Claim(ABC):

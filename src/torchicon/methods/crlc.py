@@ -28,8 +28,8 @@ from torchicon.neighborhoods import (
     LogDot,
     Pairs,
     Positives,
-    condition,
     smooth_probabilities,
+    within,
 )
 from torchicon.neighborhoods.recipe import KernelRecipe
 
@@ -184,7 +184,7 @@ def _own_row(index: Tensor, bank: Tensor) -> Rows:
 def _among_sampled(logits: Tensor, bank: Tensor, index: Tensor, sampled: Tensor) -> Rows:
     candidates = Candidates.all(len(bank), "bank")
     q = LogDot()(_smooth(logits), smooth_probabilities(bank, _SHARE), candidates=candidates)
-    return condition(q, Sparse.from_neighbors(torch.cat([index[:, None], sampled], 1), candidates=candidates))
+    return within(q, Sparse.from_neighbors(torch.cat([index[:, None], sampled], 1), candidates=candidates))
 
 
 MEMORY_BANK = Method(

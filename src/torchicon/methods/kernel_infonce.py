@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -138,7 +140,7 @@ GAUSSIAN_FIRST = Method(
 )
 
 CONCATENATED_LOSSES = Method(
-    name="Kernel-InfoNCE (concatenation, sum of losses)",
+    name="Kernel-InfoNCE (concatenation, sum of losses, Laplacian first)",
     cell=("Positive pairs", "Exponential"),
     citation=reference("tan2024contrastive"),
     p=lambda image: Positives()(image),
@@ -161,6 +163,21 @@ CONCATENATED_LOSSES = Method(
     constants="λ KL(p||q₁) + (1 - λ) KL(p||q₂), λ = 0.8; z is of unit length before it is cut",
 )
 
+CONCATENATED_LOSSES_REVERSED = replace(
+    CONCATENATED_LOSSES,
+    name="Kernel-InfoNCE (concatenation, sum of losses, Gaussian first)",
+    q=lambda z: Exponential(1.0, temperature=_TAU_1)(_second_half(z)),
+    others=(
+        Term(
+            p=lambda image: Positives()(image),
+            q=lambda z: Exponential(2.0, temperature=_TAU_2)(_first_half(z)),
+            factor=1 - _SHARE,
+        ),
+    ),
+    q_equation="q₁(j|i) ∝ exp(-|v_i - v_j| / τ₁), q₂(j|i) ∝ exp(-|u_i - u_j|² / τ₂), z = (u, v)",
+    oracle="kernel_infonce_concatenated_losses_reversed",
+)
+
 ROWS = (
     KERNEL_INFONCE,
     LAPLACIAN,
@@ -169,4 +186,5 @@ ROWS = (
     LAPLACIAN_FIRST,
     GAUSSIAN_FIRST,
     CONCATENATED_LOSSES,
+    CONCATENATED_LOSSES_REVERSED,
 )

@@ -14,7 +14,7 @@ from torchicon.methods import problems
 from torchicon.methods.citations import reference
 from torchicon.methods.claims import Claim, EqualLoss, EqualUpTo
 from torchicon.methods.method import Method
-from torchicon.neighborhoods import Cosine, Labels, NoiseContrast, condition
+from torchicon.neighborhoods import Cosine, Labels, NoiseContrast, condition, within
 
 OMEGA = 0.07
 SIZE = 12  # of the balls
@@ -47,22 +47,22 @@ def balls(bank: Tensor, index: Tensor, iteration: Tensor | None = None) -> Spars
 
 def in_ball(z: Tensor, bank: Tensor, index: Tensor) -> Sparse:
     """q among the members of B."""
-    return condition(softmax(z, bank), balls(bank, index))
+    return within(softmax(z, bank), balls(bank, index))
 
 
 def in_shrinking_ball(z: Tensor, bank: Tensor, index: Tensor, iteration: Tensor) -> Sparse:
     """q among the members of B, which shrinks in the first half of training."""
-    return condition(softmax(z, bank), balls(bank, index, iteration))
+    return within(softmax(z, bank), balls(bank, index, iteration))
 
 
 def in_annulus(z: Tensor, bank: Tensor, index: Tensor, cluster: Tensor) -> Sparse:
     """q among the anchor's own row and the members of B that are not in its clusters."""
-    return condition(softmax(z, bank), annulus(balls(bank, index), cluster, index))
+    return within(softmax(z, bank), annulus(balls(bank, index), cluster, index))
 
 
 def in_shrinking_annulus(z: Tensor, bank: Tensor, index: Tensor, cluster: Tensor, iteration: Tensor) -> Sparse:
     """The same with a B that shrinks."""
-    return condition(softmax(z, bank), annulus(balls(bank, index, iteration), cluster, index))
+    return within(softmax(z, bank), annulus(balls(bank, index, iteration), cluster, index))
 
 
 def _instance(
@@ -183,7 +183,7 @@ ANN_PLUS = _instance(
 VINCE = _instance(
     "VINCE",
     "wu2020mutual",
-    q=lambda z, bank, index, seed: condition(
+    q=lambda z, bank, index, seed: within(
         softmax(z, bank),
         draw(
             ball(torch.nn.functional.normalize(z.detach(), dim=1), bank, _DRAWN_FROM, own=index),

@@ -12,9 +12,9 @@ from torch import Generator, Tensor
 
 from torchicon.core import Dense, LimitOfKL, Rows, Sparse
 from torchicon.methods.claims import Inspired
-from torchicon.methods.method import Method, Term
+from torchicon.methods.method import Method, Term, asked_by
 from torchicon.methods.problems import Problem
-from torchicon.neighborhoods import debias, propagate, taught
+from torchicon.neighborhoods import debias, propagate, taught, within
 
 Recipe = Callable[..., Rows]
 
@@ -72,6 +72,8 @@ def smoothed(
     terms = []
     for term in method.terms:
         p, q = term.p, term.q
+        if debias_p and _has_own_candidates(term, problem):
+            p = _within(p, q)
         if (walks != 1 or teacher) and _has_neighbors(term, problem, method):
             p = p if walks == 1 else _walking(p, walks, method, keeps_shares=term.weights == "joint")
             q = _taught(q, method.learns) if teacher else q
@@ -113,6 +115,11 @@ def _has_neighbors(term: Term, problem: Problem, method: Method) -> bool:
     return term is method or not isinstance(q, Dense)
 
 
+def _has_own_candidates(term: Term, problem: Problem) -> bool:
+    q = term.neighborhoods(problem)[1]
+    return isinstance(q, Sparse) and q.own_candidates
+
+
 def _require_learning(loss: Tensor, learned: dict[str, Tensor], method: Method) -> None:
     if not loss.requires_grad:
         return
@@ -132,6 +139,17 @@ def _debiased(recipe: Recipe, alpha: float) -> Recipe:
     return mixed
 
 
+def _within(p: Recipe, q: Recipe) -> Recipe:
+    """p over the candidates that q has, anchor by anchor."""
+
+    def restricted(**tensors: Tensor) -> Rows:
+        of_p, of_q = (recipe(**{name: tensors[name] for name in asked_by(recipe)}) for recipe in (p, q))
+        assert isinstance(of_q, Sparse), "only a sparse q has own candidates"
+        return within(of_p, of_q)
+
+    return _asking(restricted, (*asked_by(p), *asked_by(q)))
+
+
 def _walking(recipe: Recipe, length: int, method: Method, *, keeps_shares: bool) -> Recipe:
     @wraps(recipe)
     def walked(**tensors: Tensor) -> Rows:
@@ -147,7 +165,7 @@ def _walking(recipe: Recipe, length: int, method: Method, *, keeps_shares: bool)
 
 
 def _taught(recipe: Recipe, learns: tuple[str, ...]) -> Recipe:
-    parameters = inspect.signature(recipe).parameters
+    parameters = asked_by(recipe)
     past = {name: _teacher(name) for name in parameters if name in learns}
 
     def both(**tensors: Tensor) -> Rows:
@@ -156,11 +174,14 @@ def _taught(recipe: Recipe, learns: tuple[str, ...]) -> Recipe:
             teacher = recipe(**{**own, **{name: tensors[of] for name, of in past.items()}})
         return taught(recipe(**own), teacher)
 
-    names = (*parameters, *past.values())
-    both.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in names]
-    )
-    return both
+    return _asking(both, (*parameters, *past.values()))
+
+
+def _asking(recipe: Recipe, names: tuple[str, ...]) -> Recipe:
+    """The recipe with a signature that asks for these tensors."""
+    parts = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in dict.fromkeys(names)]
+    recipe.__signature__ = inspect.Signature(parts)  # type: ignore[attr-defined]
+    return recipe
 
 
 def _teacher(name: str) -> str:

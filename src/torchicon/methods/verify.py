@@ -23,6 +23,9 @@ def verify(methods: Sequence[Method] = (*TABLE, *IDENTITIES), *, seed: int = 0) 
 
 
 def check(method: Method, *, seed: int = 0) -> Evidence:
-    """The evidence for one method's claim."""
-    oracle = oracles.ORACLES[method.oracle] if isinstance(method.oracle, str) else method.oracle
-    return method.claim.check(method, oracle, method.example(torch.Generator().manual_seed(seed)))
+    """The evidence for one method's claim; one that cannot be checked has failed, and says why."""
+    try:
+        oracle = oracles.ORACLES[method.oracle] if isinstance(method.oracle, str) else method.oracle
+        return method.claim.check(method, oracle, method.example(torch.Generator().manual_seed(seed)))
+    except Exception as error:
+        return Evidence(None, None, None, passed=False, failure=f"{type(error).__name__}: {error}")

@@ -5,6 +5,7 @@ from torchicon.neighborhoods.clusters import Clusters as Clusters
 from torchicon.neighborhoods.combined import ConcatenatedKernels as ConcatenatedKernels
 from torchicon.neighborhoods.combined import SumOfKernels as SumOfKernels
 from torchicon.neighborhoods.conditional import condition as condition
+from torchicon.neighborhoods.conditional import within as within
 from torchicon.neighborhoods.critics import JensenShannon as JensenShannon
 from torchicon.neighborhoods.critics import LogDot as LogDot
 from torchicon.neighborhoods.critics import smooth_probabilities as smooth_probabilities

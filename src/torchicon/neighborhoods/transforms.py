@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -14,12 +15,24 @@ from torchicon.core.rows import check_comparable
 def debias(rows: Rows, alpha: float) -> Rows:
     r"""Mix with the uniform neighborhood: $(1-\alpha) p + \alpha / M$ over the candidates (I-Con 3.3; theory 5).
 
-    On p it is label smoothing, on q it bounds the divergence by log(M / alpha). ``alpha = 0`` changes nothing.
+    On p it is label smoothing, on q it bounds the divergence by log(M / alpha). ``alpha = 0`` changes nothing. Where
+    anchors have candidates of their own (`within`), M is their number.
 
     Raises:
         ValueError: alpha outside [0, 1).
     """
-    return rows if alpha == 0 else Mixture(rows, alpha)
+    if alpha == 0:
+        return rows
+    if not (isinstance(rows, Sparse) and rows.own_candidates):
+        return Mixture(rows, alpha)
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha must lie strictly between 0 and 1, got {alpha}.")
+    mass = rows.log_p != -math.inf
+    log_uniform = math.log(alpha) - rows.counts[rows.anchor].to(rows.dtype).log()
+    mixed = torch.logaddexp(torch.where(mass, rows.log_p, 0.0) + math.log1p(-alpha), log_uniform)
+    empty = rows.empty_anchors()[rows.anchor]  # an anchor without a neighbor gets none
+    log_p = torch.where(empty, -math.inf, torch.where(mass, mixed, log_uniform))
+    return Sparse(rows.indptr, rows.columns, log_p, candidates=rows.candidates, own_candidates=True)
 
 
 def propagate(p: Sparse, length: int, *, weights: Literal["walks", "uniform"] = "walks") -> Sparse:

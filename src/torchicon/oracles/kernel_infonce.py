@@ -46,6 +46,16 @@ def concatenated_losses(problem: Problem) -> Pair:
     return _of_unit(problem, loss)
 
 
+def concatenated_losses_reversed(problem: Problem) -> Pair:
+    """The same with gamma = 2 on the first half (section 5.2)."""
+
+    def loss(unit: Tensor) -> Tensor:
+        first, second = unit.chunk(2, dim=1)
+        return SHARE * _algorithm_2(second, 1.0, LAPLACIAN) + (1 - SHARE) * _algorithm_2(first, 2.0, GAUSSIAN)
+
+    return _of_unit(problem, loss)
+
+
 def kernel_sum(problem: Problem) -> Pair:
     """Section 5.2, simple sum: -log K(i, j) / sum_k K(i, k) of the two kernels' sum."""
     return _of_unit(problem, lambda unit: _ratio(unit, lambda a, b: _gauss(a, b) + _laplace(a, b)))
@@ -103,4 +113,5 @@ ORACLES: dict[str, Oracle] = {
     "kernel_infonce_laplacian_first": laplacian_first,
     "kernel_infonce_gaussian_first": gaussian_first,
     "kernel_infonce_concatenated_losses": concatenated_losses,
+    "kernel_infonce_concatenated_losses_reversed": concatenated_losses_reversed,
 }
