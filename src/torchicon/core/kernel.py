@@ -154,11 +154,22 @@ class Kernel(Rows):
         """
         if not 0 < precision < math.inf:
             raise ValueError(f"A precision must be positive and finite, got {precision}.")
-        tempered = copy(self)
+        tempered = self._copy()
         scale = self.anchors.new_full((self.n,), precision)
         tempered.row_scale = scale if self.row_scale is None else scale * self.row_scale
-        tempered._log_normalizer = None
         return tempered
+
+    def with_keys(self, keys: Tensor) -> Kernel:
+        """The same anchors over other keys (m, d), given as features of the same score."""
+        other = self._copy()
+        other.keys = keys
+        return other
+
+    def _copy(self) -> Kernel:
+        """A copy that has forgotten its normalizer."""
+        other = copy(self)
+        other._log_normalizer = None
+        return other
 
     def bytes_per_row(self, cells: int, *, gathered: bool) -> int:
         """As ever; where gathering many cells means to score all m, these count."""

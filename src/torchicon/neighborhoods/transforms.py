@@ -114,9 +114,7 @@ def taught(q: Rows, teacher: Rows) -> Rows:
     if isinstance(q, Mixture) and isinstance(teacher, Mixture):
         return Mixture(taught(q.base, teacher.base), q.alpha)
     if isinstance(q, Kernel) and isinstance(teacher, Kernel) and type(q.score) is type(teacher.score):
-        rows = q.tempered(1.0)  # a copy that has forgotten its normalizer; its features are made already
-        rows.keys = teacher.keys.detach()
-        return rows
+        return q.with_keys(teacher.keys.detach())
     if isinstance(q, Cluster) and isinstance(teacher, Cluster):
         # Both normalizations scale an anchor's left by a number of its own, and so that its row sums to 1: by cluster
         # the teacher's columns sum to 1 (0 for a cluster nobody is in), by point left * sizes is the expected size.
