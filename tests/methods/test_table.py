@@ -174,3 +174,8 @@ def test_a_claim_that_cannot_be_checked_has_failed_and_spoils_no_other():
     assert evidence["SimCLR"].passed
     assert not evidence["broken"].passed
     assert evidence["broken"].failure == "RuntimeError: no answer"
+
+
+def test_authors_are_letters():
+    assert find("t-SimCNE").citation.authors[0] == "Böhm"
+    assert all("{" not in name for method in ALL if method.citation for name in method.citation.authors)

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import final
+from unicodedata import normalize
+
+_ACCENT = re.compile(r"{\\(['\"])(\w)}")  # {\"o}, {\'e}
+_MARKS = {"'": "\N{COMBINING ACUTE ACCENT}", '"': "\N{COMBINING DIAERESIS}"}
 
 
 @final
@@ -22,8 +26,9 @@ class Citation:
 
     @property
     def authors(self) -> tuple[str, ...]:
-        """Family names."""
-        return tuple(author.split(",")[0] for author in self._field("author").split(" and "))
+        """Family names, with accents as letters."""
+        names = _ACCENT.sub(lambda found: normalize("NFC", found[2] + _MARKS[found[1]]), self._field("author"))
+        return tuple(author.split(",")[0] for author in names.split(" and "))
 
     @property
     def year(self) -> int:
