@@ -33,7 +33,8 @@ class BilinearWitness(nn.Module):
     r"""$g_i^\top W h_j$.
 
     Args:
-        d_g, d_h: widths of the two sides.
+        d_g: width of the anchors' side.
+        d_h: width of the candidates' side.
         seed: of the start.
         dtype: of W.
 
@@ -63,7 +64,8 @@ class ConcatenationWitness(nn.Module):
     layer.
 
     Args:
-        d_g, d_h: widths of the two sides.
+        d_g: width of the anchors' side.
+        d_h: width of the candidates' side.
         hidden: widths of the hidden layers, with ReLU; () for the linear, degenerate one.
         seed: of the start.
         dtype: of the weights.

@@ -41,7 +41,8 @@ class Term:
     ``q=lambda z: StudentT()(z)`` takes the problem's ``z``.
 
     Args:
-        p, q: supervisory and learned neighborhood.
+        p: supervisory neighborhood.
+        q: learned neighborhood.
         divergence: `kl`, one of its limits `wide`, `narrow` and `both_wide`, or `cross_entropy`.
         direction: see `objective`.
         weights: "mean", "sum", "joint" for one distribution over all cells, or a function to (n,) weights.
@@ -78,8 +79,11 @@ class Method(Term):
         cell: (supervisory, learned), from `SUPERVISORY` and `LEARNED`.
         others: further terms of the loss, for methods that are a sum.
         gap: the cell is a gap of the published table that the method fills.
-        p_equation, q_equation, mapper, candidates, constants: for people; constants say how the loss relates to the
-            printed one, if it is not equal.
+        p_equation: p, for people.
+        q_equation: q, for people.
+        mapper: what makes the representation, in words.
+        candidates: who may be picked, in words.
+        constants: how the loss relates to the printed one, if it is not equal.
         citation: where it comes from.
         oracle: the independent answer: a name in `torchicon.oracles`, or a function of the problem.
         claim: how exact the method is against it.
