@@ -30,7 +30,15 @@ def test_it_is_listed_shown_and_verified(torchicon, own):
     assert "mean KL(p ‖ q)" in torchicon("methods", "heavy", "tails", "--with", own).stdout
     assert "tails" in torchicon("table", "--with", own).stdout
     claims = json.loads(torchicon("verify", "--json", "--with", own).stdout)["claims"]
-    assert (claims[-1]["method"], claims[-1]["claim"], claims[-1]["passed"]) == ("Heavy tails", "Inspired", True)
+    assert (claims[-1]["method"], claims[-1]["claim"], claims[-1]["tested"]) == ("Heavy tails", "Inspired", False)
+    one = torchicon("verify", "heavy", "tails", "--with", own)
+    assert "not tested: Heavy tails" in " ".join(one.stdout.split())
+
+
+def test_its_code_runs(torchicon, own, capsys):
+    shown = torchicon("methods", "heavy", "tails", "--with", own).stdout
+    exec(compile(shown[shown.index("import torch") :], "snippet", "exec"), {})
+    assert "tensor" in capsys.readouterr().out
 
 
 def test_a_file_may_use_methods_of_the_table(torchicon, own):
@@ -77,7 +85,12 @@ def test_a_missing_file_is_named(torchicon, tmp_path):
 
 @pytest.mark.parametrize(
     ("method", "message"),
-    [("SimCLR", "takes image"), ("SupCon", "made without them"), ("nothing", "No method is called")],
+    [
+        ("SimCLR", "takes image"),
+        ("SupCon", "made without them"),
+        ("nothing", "No method is called"),
+        ("K-Means", "finds clusters, and no map"),
+    ],
 )
 def test_a_method_that_makes_no_map_is_refused(torchicon, points, tmp_path, method, message):
     result = torchicon("embed", points, "--method", method, "-o", tmp_path / "map")

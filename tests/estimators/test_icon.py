@@ -13,6 +13,7 @@ from torchicon import KNN, Classes, Clusters, Cosine, Dot, Gaussian, ICon, Pairs
 from torchicon.core import Candidates, Dense, SupportError, wide
 from torchicon.evaluation import knn_accuracy
 from torchicon.mappers import orthonormal
+from torchicon.methods import find, smoothed
 from torchicon.neighborhoods import condition
 
 X, Y = load_iris(return_X_y=True)
@@ -130,11 +131,16 @@ QUIET = {"random_state": 0, "verbose": False}
 
 def test_a_method_of_the_table_is_an_estimator():
     """PCA by its own row: the wide limit, exactly, with an orthonormal map."""
-    model = ICon.of("PCA", mapper="orthonormal", epochs=400, learning_rate=0.05, **QUIET).fit(X)
+    model = ICon.of("PCA", epochs=400, learning_rate=0.05, **QUIET).fit(X)
     plane = PCA(2).fit(X).components_
     learned = model.mapper_.weight.detach().numpy()
     np.testing.assert_allclose(learned.T @ learned, plane.T @ plane, atol=1e-4)
     assert len(np.unique(ICon.of("K-Means", n_components=3, epochs=60, **QUIET).fit(X).embedding_.argmax(1))) > 1
+
+
+def test_a_smoothed_method_is_one_too():
+    method = smoothed(find("InfoNCE clustering"), debias_p=0.1, debias_q=0.2, walks=2)
+    assert np.isfinite(ICon.of(method, n_components=3, epochs=3, **QUIET).fit(X).loss_)
 
 
 def test_p_may_be_learned_from_the_representation():

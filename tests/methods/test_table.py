@@ -124,7 +124,7 @@ def test_a_limit_needs_no_oracle_where_nothing_is_claimed():
 def test_find_suggests_close_names():
     with pytest.raises(KeyError, match="did you mean SimCLR"):
         find("simclrr")
-    with pytest.raises(KeyError, match="there are SNE"):
+    with pytest.raises(KeyError, match="see `torchicon methods`"):
         find("zzzzzz")
 
 

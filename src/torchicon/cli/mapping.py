@@ -80,8 +80,10 @@ def fit_method(run: Run, source: Path, features: NDArray[np.float32], *, method:
     from torchicon.estimators import ICon
 
     _rows(features, source)
-    mapper = "orthonormal" if method.divergence is wide else "mlp"
-    model = ICon.of(method, mapper=mapper, random_state=seed, verbose=run.lively)
+    if method.cell[1] == "Clusters":
+        raise ValueError(f"{method.name} finds clusters, and no map: use torchicon cluster, or ICon.of in Python.")
+    mapper = {} if method.divergence is wide else {"mapper": "mlp"}
+    model = ICon.of(method, **mapper, random_state=seed, verbose=run.lively)
     if model.supervised:
         raise ValueError(f"{method.name} learns from labels, and a map is made without them.")
     return model.fit(features)

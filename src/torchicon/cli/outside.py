@@ -34,7 +34,7 @@ def methods_of(file: Path | None) -> tuple[Method, ...]:
     try:
         names = runpy.run_path(str(file))
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {error}".rstrip(".")
         raise DataError(f"failed when it was run: {reason}", file, "Run it with python to see where.") from error
     ours = (*TABLE, *IDENTITIES)  # a file may import some, to make its own of them
     found = tuple(dict.fromkeys(value for value in names.values() if isinstance(value, Method) and value not in ours))

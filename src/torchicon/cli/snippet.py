@@ -21,10 +21,10 @@ from torchicon.cli.sources import (
     returned,
 )
 from torchicon.core import kl
-from torchicon.methods import Method, Term
+from torchicon.methods import Method, Term, problems
 from torchicon.methods.method import asked_by
 
-_PUBLIC = (torchicon, core, neighborhoods)  # what a name is imported from, the first that has it
+_PUBLIC = (torchicon, core, neighborhoods, problems)  # what a name is imported from, the first that has it
 _PLAIN = (bool, int, float, str, tuple, type(None))
 
 
@@ -48,6 +48,8 @@ def snippet(method: Method) -> str:
     try:
         return _Slice(method).text()
     except OpaqueError:
+        if not _in_table(method):
+            return f"# {method.name} has no source that could be shown here."
         lines = [
             "import torch",
             "from torchicon import find",
@@ -57,6 +59,10 @@ def snippet(method: Method) -> str:
             "print(method.loss(problem))",
         ]
         return "\n".join(lines)
+
+
+def _in_table(method: Method) -> bool:
+    return method in (*torchicon.TABLE, *torchicon.IDENTITIES)
 
 
 class _Slice:
@@ -69,7 +75,7 @@ class _Slice:
         self.tensors: dict[str, None] = {}
         self.body: list[str] = []
         self._values: dict[str, Any] = {}
-        self._import("find", torchicon.find)
+        self._example = self._example_of(method)
         losses = []
         for number, term in enumerate(method.terms, start=1):
             suffix = "" if len(method.terms) == 1 else str(number)
@@ -79,14 +85,24 @@ class _Slice:
         else:
             self.body.append("loss = (\n    " + "\n    + ".join(losses) + "\n)")
         self.body.append("print(loss)")
-        self.name = method.name
+
+    def _example_of(self, method: Method) -> str:
+        """The expression that makes the example: of a row from outside only the package's own problems can be named."""
+        if _in_table(method):
+            self._import("find", torchicon.find)
+            return f"find({quoted(method.name)}).example"
+        name: str = getattr(method.example, "__name__", "")
+        if getattr(problems, name, None) is not method.example:
+            raise OpaqueError
+        self._import(name, method.example)
+        return name
 
     def text(self) -> str:
         froms = [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(self.imports.items())]
         parts = [*sorted(self.plain_imports), *froms]
         for definition in self.definitions.values():
             parts += ["", definition]
-        parts += ["", f"problem = find({quoted(self.name)}).example(torch.Generator().manual_seed(0))"]
+        parts += ["", f"problem = {self._example}(torch.Generator().manual_seed(0))"]
         if self.tensors:
             given = ", ".join(f'problem["{name}"]' for name in self.tensors)
             parts.append(f"{', '.join(self.tensors)} = {given}")

@@ -34,8 +34,10 @@ def table(
                 rows.append([q, *(";\n".join(m.name for m in methods if m.cell == (p, q)) for p in SUPERVISORY)])
             print_squares(rows)
             return
-        if output.exists() and (output.is_dir() or not force):
-            raise DataError("exists already", output, "Give another name, or --force to replace a file.")
+        if output.is_dir():
+            raise DataError("is a folder", output, "Name the file: -o table.html.")
+        if output.exists() and not force:
+            raise DataError("exists already", output, "Give another name, or --force to replace it.")
         if not output.parent.is_dir():
             raise DataError("has no folder to stand in", output, f"Make {output.parent} first.")
         with run.step("writing"):

@@ -9,23 +9,25 @@ SIGNS = {
     "≃": "equal up to constants, which are given",
     "∇": "the gradient is equal",
     "→": "a limit of the equation, reached at the stated order",
-    "∼": "inspired: what is open is said",
+    "∼": "inspired by it; the reason says what keeps it from being exact",
 }
 _DIVERGENCES: dict[object, str] = {kl: "KL", cross_entropy: "cross-entropy "}
 _WEIGHTS = {"joint": "joint", "mean": "mean", "sum": "sum of"}
 
 
 def loss_of(method: Method) -> str:
-    """The loss of all terms, such as "0.5 × mean KL(p ‖ q) + 0.5 × mean KL(p ‖ q)"."""
-    return " + ".join(map(_term, method.terms))
+    """The loss of all terms, such as "0.5 × mean KL(p₁ ‖ q₁) + 0.5 × mean KL(p₂ ‖ q₂)"."""
+    indices = [""] if len(method.terms) == 1 else "₁₂₃₄₅₆₇₈₉"
+    return " + ".join(_term(term, index) for term, index in zip(method.terms, indices, strict=False))
 
 
-def _term(term: Term) -> str:
+def _term(term: Term, index: str) -> str:
     weights = _WEIGHTS[term.weights] if isinstance(term.weights, str) else "weighted sum of"
     kind = _DIVERGENCES.get(term.divergence, "divergence")
     if isinstance(term.divergence, LimitOfKL):
         kind = f"{term.divergence} limit of KL"
-    sides = "(p ‖ q)" if term.direction == "forward" else "(q ‖ p)"
+    p, q = f"p{index}", f"q{index}"
+    sides = f"({p} ‖ {q})" if term.direction == "forward" else f"({q} ‖ {p})"
     return f"{'' if term.factor == 1 else f'{term.factor:.3g} × '}{weights} {kind}{sides}"
 
 
@@ -59,4 +61,5 @@ def source_of(method: Method) -> str:
     if method.citation is None:
         return ""
     first, *more = method.citation.authors
-    return f"{first}{' et al.' if more else ''} {method.citation.year}"
+    others = f" and {more[0]}" if len(more) == 1 else " et al." if more else ""
+    return f"{first}{others} {method.citation.year}"

@@ -84,6 +84,8 @@ def arguments_of(method: Method) -> dict[str, Any]:
             f"{method.name} {reason}; this estimator has x, label and one z. Train it by method.loss(problem)."
         )
     return {
+        # the wide limit of a kernel of distances has no minimum without it (theory 2.1)
+        **({"mapper": "orthonormal"} if method.divergence is wide else {}),
         "p": method.p,
         "q": method.q,
         "supervised": "label" in asked_by(method.p),

@@ -94,6 +94,9 @@ class ICon(Float32Transformer):
     def of(cls, method: Method | str, **settings: Any) -> Self:
         """The estimator of a method of the periodic table, or of one of your own; settings are the other arguments.
 
+        The row's own constants stay, such as SNE's perplexity of 5: give ``p=`` or ``q=`` for others. Where the package
+        has an estimator of the method (`TSNE`, `SNE`, `KMeans`, `Clustering`), that one is faster and starts better.
+
         Raises:
             KeyError: no method of the table has that name.
             ValueError: the method needs more than points, labels and one representation.

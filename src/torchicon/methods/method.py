@@ -112,7 +112,14 @@ class Method(Term):
 
     def __post_init__(self) -> None:
         if self.cell[0] not in SUPERVISORY or self.cell[1] not in LEARNED:
-            raise ValueError(f"{self.name}: the cell {self.cell} is not in the table; see SUPERVISORY and LEARNED.")
+            raise ValueError(
+                f"{self.name}: the cell {self.cell} is not in the table. It is (p, q) with p among "
+                f"{', '.join(map(repr, SUPERVISORY))} and q among {', '.join(map(repr, LEARNED))}."
+            )
+        if not isinstance(self.claim, Claim):
+            raise ValueError(f"{self.name}: claim must be a claim such as EqualLoss(), got {self.claim!r}.")
+        if not isinstance(self.citation, Citation | None):
+            raise ValueError(f"{self.name}: citation must be a Citation(bibtex), got {self.citation!r}.")
         given = self.example(torch.Generator().manual_seed(0))
         for term in self.terms:
             if term.weights == "joint" and (term.direction != "forward" or term.divergence is not kl):
@@ -122,13 +129,16 @@ class Method(Term):
                 missing = set(asked_by(function)) - set(given) if callable(function) else set()
                 if missing:
                     raise ValueError(
-                        f"{self.name}: {side} asks for {sorted(missing)}, the example has {sorted(given)}."
+                        f"{self.name}: {side} asks for {sorted(missing)}, the example has {sorted(given)}. A function "
+                        "takes tensors by name, q=lambda z: StudentT()(z); example= makes others."
                     )
         absent = set(self.learns) - set(given)
         if absent or not self.learns:
             raise ValueError(f"{self.name}: learns {self.learns}, of which the example lacks {sorted(absent)}.")
         if (self.oracle is None) != isinstance(self.claim, Inspired):
-            raise ValueError(f"{self.name}: an oracle is what a claim is tested against; only Inspired has none.")
+            raise ValueError(
+                f"{self.name}: an oracle is what a claim is tested against: give both, or neither for {NO_CLAIM!r}."
+            )
         limits = [isinstance(term.divergence, LimitOfKL) for term in self.terms]
         if not (all(limits) if isinstance(self.claim, Limit) else isinstance(self.claim, Inspired) or not any(limits)):
             raise ValueError(f"{self.name}: the claim Limit goes with the divergences wide, narrow and both_wide.")

@@ -132,9 +132,9 @@ def _require_learning(loss: Tensor, learned: dict[str, Tensor], method: Method) 
 
 
 def _debiased(recipe: Recipe, alpha: float) -> Recipe:
-    @wraps(recipe)  # and so with its signature: a problem's tensors are passed by name
-    def mixed(**tensors: Tensor) -> Rows:
-        return debias(recipe(**tensors), alpha)
+    @wraps(recipe)  # and so with its signature: a problem's tensors are passed by name, an estimator's in order
+    def mixed(*in_order: Tensor, **tensors: Tensor) -> Rows:
+        return debias(recipe(*in_order, **tensors), alpha)
 
     return mixed
 
@@ -152,8 +152,8 @@ def _within(p: Recipe, q: Recipe) -> Recipe:
 
 def _walking(recipe: Recipe, length: int, method: Method, *, keeps_shares: bool) -> Recipe:
     @wraps(recipe)
-    def walked(**tensors: Tensor) -> Rows:
-        p = recipe(**tensors)
+    def walked(*in_order: Tensor, **tensors: Tensor) -> Rows:
+        p = recipe(*in_order, **tensors)
         if not isinstance(p, Sparse):
             raise TypeError(f"Walks need a graph, but a p of {method} is {p}.")
         far = propagate(p, length)

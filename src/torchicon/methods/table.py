@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from unicodedata import normalize
 
 from torchicon.methods import (
     clustering,
@@ -59,13 +60,15 @@ def find(name: str, methods: Sequence[Method] = (*TABLE, *IDENTITIES)) -> Method
     names = {_plain(method.name): method for method in methods}
     if _plain(name) in names:
         return names[_plain(name)]
-    close = [names[key].name for key in difflib.get_close_matches(_plain(name), names, n=3, cutoff=0.4)]
-    hint = f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(m.name for m in methods)}."
+    close = difflib.get_close_matches(_plain(name), names, n=3, cutoff=0.5)
+    close += [key for key in names if _plain(name) and _plain(name) in key and key not in close]
+    hint = f"did you mean {'; '.join(names[key].name for key in close[:5])}?" if close else "see `torchicon methods`."
     raise KeyError(f"No method is called {name!r}: {hint}")
 
 
 def _plain(name: str) -> str:
-    return "".join(c for c in name.casefold() if c.isalnum() or c == "+")  # BALL+ is not BALL
+    letters = normalize("NFKD", name.casefold())  # without accents, and LA₀ as LA0
+    return "".join(c for c in letters if c.isalnum() or c == "+")  # BALL+ is not BALL
 
 
 def cite(name: str) -> str:
