@@ -27,7 +27,9 @@ def own(tmp_path):
 
 def test_it_is_listed_shown_and_verified(torchicon, own):
     assert "Heavy tails" in torchicon("methods", "--with", own).stdout
-    assert "mean KL(p ‖ q)" in torchicon("methods", "heavy", "tails", "--with", own).stdout
+    shown = torchicon("methods", "heavy", "tails", "--with", own).stdout
+    assert "mean KL(p ‖ q)" in shown
+    assert "row         heavy " in shown
     assert "tails" in torchicon("table", "--with", own).stdout
     claims = json.loads(torchicon("verify", "--json", "--with", own).stdout)["claims"]
     assert (claims[-1]["method"], claims[-1]["claim"], claims[-1]["tested"]) == ("Heavy tails", "Inspired", False)

@@ -52,8 +52,8 @@ def _show(method: Method) -> None:
     from torchicon.cli.snippet import snippet
 
     facts = {
-        "p": f"{method.p_equation}   ({method.cell[0]})",
-        "q": f"{method.q_equation}   ({method.cell[1]})",
+        "p": f"{method.p_equation}   ({method.cell[0]})".strip(),
+        "q": f"{method.q_equation}   ({method.cell[1]})".strip(),
         "loss": loss_of(method),
         "mapper": method.mapper,
         "candidates": method.candidates,

@@ -32,7 +32,7 @@ def methods_of(file: Path | None) -> tuple[Method, ...]:
     if not file.is_file():
         raise DataError("is not a file", file, "Give a Python file that defines a torchicon.Method.")
     try:
-        names = runpy.run_path(str(file))
+        names = runpy.run_path(str(file), run_name=file.stem)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".rstrip(".")
         raise DataError(f"failed when it was run: {reason}", file, "Run it with python to see where.") from error
