@@ -18,7 +18,7 @@ from torchicon.core.divergence import cross_entropy, kl
 from torchicon.core.errors import CandidatesError
 from torchicon.core.kernel import Kernel
 from torchicon.core.numerics import map_row_blocks, safe_exp_times
-from torchicon.core.routes import check_support
+from torchicon.core.routes import bytes_of_support, check_support
 from torchicon.core.rows import Rows, check_comparable
 
 
@@ -61,10 +61,7 @@ def _attraction(p: Rows, q: Kernel) -> Tensor:
         check_support(p, q, log_p, scores, columns, rows)
         return safe_exp_times(log_p.to(scores.dtype), -scores).sum(-1)
 
-    gathered = p.width() < p.m
-    return map_row_blocks(
-        block, p.n, p.bytes_per_row(p.width(), gathered=gathered) + q.bytes_per_row(p.width(), gathered=gathered)
-    )
+    return map_row_blocks(block, p.n, bytes_of_support(p, q))
 
 
 def _contrast(p: Rows, q: Rows, repulsion: Callable[[Kernel], Tensor]) -> Tensor:

@@ -59,7 +59,8 @@ def check_support(p: Rows, q: Rows, log_p: Tensor, log_q: Tensor, columns: Tenso
     )
 
 
-def _bytes_per_row(p: Rows, q: Rows) -> int:
+def bytes_of_support(p: Rows, q: Rows) -> int:
+    """Bytes alive while one row of q is evaluated on the support of p."""
     gathered = p.width() < p.m
     return p.bytes_per_row(p.width(), gathered=gathered) + q.bytes_per_row(p.width(), gathered=gathered)
 
@@ -76,11 +77,11 @@ def _generic(p: Rows, q: Rows, with_entropy: bool) -> Tensor:
         # Termwise, not as a difference of sums: that would cancel when p is near q.
         return safe_exp_times(log_p, log_p - log_q if with_entropy else -log_q).sum(-1)
 
-    return map_row_blocks(block, p.n, _bytes_per_row(p, q))
+    return map_row_blocks(block, p.n, bytes_of_support(p, q))
 
 
 def _plan_generic(p: Rows, q: Rows) -> Plan:
-    per_row = _bytes_per_row(p, q)
+    per_row = bytes_of_support(p, q)
     return Plan(len(row_blocks(p.n, per_row)), min(per_row * p.n, max(per_row, block_bytes())))
 
 
@@ -108,7 +109,7 @@ def _sparse_kernel(p: Sparse, q: Kernel, with_entropy: bool) -> Tensor:
         outside = torch.nn.functional.softplus(log_rest[rows] - inside.logsumexp(-1), threshold=40.0)
         return torch.where(empty[:, 0], 0.0, within + outside)
 
-    return map_row_blocks(block, p.n, _bytes_per_row(p, q))
+    return map_row_blocks(block, p.n, bytes_of_support(p, q))
 
 
 def _plan_sparse_kernel(p: Sparse, q: Kernel) -> Plan:
@@ -141,7 +142,7 @@ def _mixture_any(p: Mixture, q: Rows, with_entropy: bool) -> Tensor:
         extra = full - torch.where(listed, counted, 0.0)
         return torch.where(p.empty(rows), 0.0, extra.sum(-1) + p.alpha * background[rows])
 
-    return map_row_blocks(correction, p.n, _bytes_per_row(p.base, q))
+    return map_row_blocks(correction, p.n, bytes_of_support(p.base, q))
 
 
 def _mean_log_over(p: Mixture, q: Rows) -> Tensor:

@@ -121,21 +121,14 @@ LAPLACIAN_FIRST = Method(
     constants="none; the order of the paper's Table 2 and code",
 )
 
-GAUSSIAN_FIRST = Method(
+GAUSSIAN_FIRST = replace(
+    LAPLACIAN_FIRST,
     name="Kernel-InfoNCE (concatenation, Gaussian first)",
-    cell=("Positive pairs", "Exponential"),
-    citation=reference("tan2024contrastive"),
-    p=lambda image: Positives()(image),
     q=lambda z: ConcatenatedKernels(Exponential(2.0, temperature=_TAU_2), Exponential(1.0, temperature=_TAU_1))(
         normalize(z, dim=1)
     ),
-    p_equation=_P,
     q_equation="q(j|i) ∝ exp(-|u_i - u_j|² / τ₂) + exp(-|v_i - v_j| / τ₁), z = (u, v)",
-    mapper=_MAPPER,
-    candidates=_CANDIDATES,
     oracle="kernel_infonce_gaussian_first",
-    claim=EqualLoss(),
-    example=problems.even_views,
     constants="none; the order of the paper's section 5.2",
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -123,31 +124,16 @@ TRIPLET_MARGIN = Method(
     constants="2τ KL → max(0, d_positive - d_hardest + m)",
 )
 
-TRIPLET_CLIP = Method(
+TRIPLET_CLIP = replace(
+    AVERAGE_MARGIN_CLIP,
     name="Triplet CLIP",
     cell=("Cross-modal", "Gaussian, narrow"),
-    gap=True,
-    citation=reference("alshammari2025icon"),
-    p=lambda z: own(z, "texts"),
-    q=lambda z, text: among(Cosine(1.0), z, text, "texts"),
     divergence=narrow,
-    factor=0.5,
-    others=(
-        Term(
-            p=lambda text: own(text, "images"),
-            q=lambda z, text: among(Cosine(1.0), text, z, "images"),
-            divergence=narrow,
-            factor=0.5,
-        ),
-    ),
-    p_equation="p(j|i) = 1[i = j], image to text and text to image",
+    others=tuple(replace(term, divergence=narrow) for term in AVERAGE_MARGIN_CLIP.others),
     q_equation="q(j|i) ∝ exp(cos(z_i, text_j) / τ), τ → 0",
-    mapper="image and text encoders",
-    candidates="the other modality",
     oracle="triplet_clip",
     claim=Limit(at_least=True),
     example=problems.tied_pairs,
-    learns=("z", "text"),
     constants="τ KL → max_k cos(z_i, text_k) - cos(z_i, text_i)",
 )
 

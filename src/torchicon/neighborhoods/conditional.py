@@ -7,6 +7,7 @@ from torch import Tensor
 
 from torchicon.core import Kernel, Rows, Sparse
 from torchicon.core.numerics import map_row_blocks
+from torchicon.core.routes import bytes_of_support
 from torchicon.core.rows import check_comparable
 
 
@@ -44,8 +45,7 @@ def _conditioned(q: Rows, on: Sparse, *, own_candidates: bool) -> Sparse:
         listed = torch.arange(columns.shape[1], device=columns.device) < on.counts[rows, None]  # the rest is padding
         return score(columns, rows)[listed]
 
-    per_row = on.bytes_per_row(on.width(), gathered=True) + q.bytes_per_row(on.width(), gathered=True)
-    log_weight = map_row_blocks(block, on.n, per_row) if len(on.columns) else on.log_p
+    log_weight = map_row_blocks(block, on.n, bytes_of_support(on, q)) if len(on.columns) else on.log_p
     return Sparse(on.indptr, on.columns, log_weight, candidates=q.candidates, own_candidates=own_candidates)
 
 
