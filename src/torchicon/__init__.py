@@ -17,8 +17,11 @@ from torchicon.core import both_wide as both_wide
 from torchicon.core import cross_entropy as cross_entropy
 from torchicon.core import entropy as entropy
 from torchicon.core import explain as explain
+from torchicon.core import gather as gather
 from torchicon.core import joint_kl as joint_kl
+from torchicon.core import kernel_sum as kernel_sum
 from torchicon.core import kl as kl
+from torchicon.core import mean_over_ranks as mean_over_ranks
 from torchicon.core import narrow as narrow
 from torchicon.core import objective as objective
 from torchicon.core import register_route as register_route
@@ -56,9 +59,11 @@ if TYPE_CHECKING:
     from torchicon.estimators import Clustering as Clustering
     from torchicon.estimators import ICon as ICon
     from torchicon.estimators import KMeans as KMeans
+    from torchicon.estimators import NeighborEmbedding as NeighborEmbedding
+    from torchicon.estimators import NormalizedCuts as NormalizedCuts
 
 # Estimators need scikit-learn and FAISS: loaded when one is asked for, so that a loss costs torch alone.
-_ESTIMATORS = ("Clustering", "ICon", "KMeans", "SNE", "TSNE")
+_ESTIMATORS = ("Clustering", "ICon", "KMeans", "NeighborEmbedding", "NormalizedCuts", "SNE", "TSNE")
 
 __all__ = [
     "IDENTITIES",
@@ -86,6 +91,8 @@ __all__ = [
     "Method",
     "Mixture",
     "NearestGaussian",
+    "NeighborEmbedding",
+    "NormalizedCuts",
     "Pairs",
     "Perplexity",
     "Positives",
@@ -103,8 +110,11 @@ __all__ = [
     "entropy",
     "explain",
     "find",
+    "gather",
     "joint_kl",
+    "kernel_sum",
     "kl",
+    "mean_over_ranks",
     "narrow",
     "objective",
     "periodic_table",

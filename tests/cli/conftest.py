@@ -35,11 +35,14 @@ class QuickClustering(StandIn):
         rank = np.argsort(np.argsort(X[:, 0], kind="stable"))
         names = np.random.default_rng(self.parameters["random_state"]).permutation(c)
         self.labels_ = names[rank * c // len(X)]
-        self.probabilities_ = np.full((len(X), c), 0.2 / (c - 1))
-        self.probabilities_[np.arange(len(X)), self.labels_] = 0.8
+        self.probabilities = np.full((len(X), c), 0.2 / (c - 1))
+        self.probabilities[np.arange(len(X)), self.labels_] = 0.8
         self.center_, self.projection_ = X.mean(0), np.eye(X.shape[1])
         self.notes_ = ["A stand-in cut the first feature."]
         return self
+
+    def predict_proba(self, X):
+        return self.probabilities
 
 
 class QuickMap(StandIn):

@@ -9,6 +9,7 @@ from PIL import Image
 
 from torchicon import estimators
 from torchicon.cli import mapping
+from torchicon.data import arrays
 
 pytestmark = pytest.mark.usefixtures("stand_ins")
 _MAP = re.compile(r'id="map-data">(.*?)</script>', re.DOTALL)
@@ -161,3 +162,27 @@ def test_demo_explains_itself(torchicon, tmp_path, monkeypatch):
     again = torchicon("cluster", "--config", tmp_path / "moved/config.json", "-o", tmp_path / "again")
     assert again.exit_code == 0, again.stderr
     assert assignments(tmp_path / "again") == assignments(tmp_path / "moved")
+
+
+def test_features_that_stay_in_their_file_give_the_same_results(torchicon, tmp_path, monkeypatch):
+    x = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float16)
+    np.save(tmp_path / "x.npy", x)
+    for folder, limit in (("memory", 2**30), ("mapped", 0)):
+        monkeypatch.setattr(arrays, "_MAPPED_BYTES", limit)
+        monkeypatch.setattr(mapping, "_BLOCK", 2**25 if limit else 50)
+        result = torchicon("cluster", tmp_path / "x.npy", "-k", 3, "-o", tmp_path / folder)
+        assert result.exit_code == 0, result.stderr
+    assert assignments(tmp_path / "mapped") == assignments(tmp_path / "memory")
+    one, two = (metrics(tmp_path / folder) for folder in ("memory", "mapped"))
+    assert one["k_means"] == two["k_means"]
+
+
+def test_principal_components_in_blocks(monkeypatch):
+    x = np.random.default_rng(0).normal(size=(90, 4)) * [4, 3, 1, 1]
+    whole = mapping.principal_components(x)
+    monkeypatch.setattr(mapping, "_BLOCK", 4 * 90)
+    assert len(mapping.blocks(x)) == 1
+    monkeypatch.setattr(mapping, "_BLOCK", 4 * 80)
+    parts = mapping.principal_components(x)
+    similarity = np.abs((whole * parts).sum(0)) / np.linalg.norm(whole, axis=0) / np.linalg.norm(parts, axis=0)
+    np.testing.assert_allclose(similarity, 1, atol=0.05)

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 
 import torch
 
-from torchicon.core import Candidates, Dense, Mixture, Sparse
+from torchicon.core import Candidates, Dense, Mixture, Raised, Sparse
 from torchicon.neighborhoods import Clusters, Cosine, Dot, Gaussian, StudentT
 
 N, M, D = 7, 5, 3
@@ -119,6 +119,30 @@ class SparseRows(Structure):
     def dense(self, x):
         anchor, column, weight = self.weights(x)
         return normalized(torch.zeros(N, self.m, dtype=x.dtype).index_put((anchor, column), weight))
+
+
+class RaisedRows(SparseRows):
+    """The same edges with scores of either sign; row 3 has none."""
+
+    half_error = 5e-3  # scores up to 1 are rounded to 8 bits
+
+    def scores(self, x):
+        anchor, column = torch.tensor(GRAPH).T
+        return anchor, column, (x[anchor] * self.columns(x)[column]).sum(-1).sin()
+
+    def rows(self, x, order=None):
+        anchor, column, score = self.scores(x.double())
+        if order is not None:
+            place = torch.argsort(order)
+            column = place[column]
+            anchor = place[anchor] if self.square else anchor
+        candidates = Candidates.others(N) if self.square else Candidates.all(M)
+        return Raised(anchor, column, score.to(x.dtype), n=N, candidates=candidates)
+
+    def dense(self, x):
+        anchor, column, score = self.scores(x)
+        weight = torch.ones(N, self.m, dtype=x.dtype).index_put((anchor, column), score.exp())
+        return normalized(weight, without_self=self.square)
 
 
 class KernelRows(Structure):

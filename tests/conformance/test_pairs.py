@@ -23,7 +23,8 @@ from torchicon.core import (
     kl,
     reference_kl,
 )
-from torchicon.core.routes import ROUTES, route_of
+from torchicon.core.graph_cluster import base_of
+from torchicon.core.routes import DEBIASED_ROUTES, ROUTES, route_of
 
 SQUARE = [
     s.DenseRows(),
@@ -43,8 +44,10 @@ RECTANGULAR = [
     s.KernelRows(*s.STUDENT, square=False, row_scale=s.SCALE),
     s.ClusterRows("cluster", square=False),
 ]
+SQUARE += [s.RaisedRows()]
+RECTANGULAR += [s.RaisedRows(square=False)]
 SQUARE += [s.MixtureRows(SQUARE[i]) for i in (0, 2, 3, 6, 7)]
-RECTANGULAR += [s.MixtureRows(base) for base in RECTANGULAR[1:4]]
+RECTANGULAR += [s.MixtureRows(base) for base in RECTANGULAR[1:5]]
 POINTS = torch.randn(s.N, s.D, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
 
 
@@ -126,13 +129,21 @@ def test_cross_entropy_is_linear_in_p(p, q, normal):
 @pytest.mark.parametrize(("p", "q"), ROUTES, ids=lambda kind: kind.__name__)
 def test_every_route_of_the_table_is_taken(p, q):
     """The pairs above hold each fast route against the reference."""
-    kinds = {str(v): v.rows(POINTS) for v in (*SQUARE, *RECTANGULAR)}
-    taken = {
-        route_of(kinds[str(a)], kinds[str(b)])
-        for a, b in FINITE
-        if (type(kinds[str(a)]), type(kinds[str(b)])) == (p, q)
-    }
-    assert taken == {ROUTES[p, q]}
+    pairs = [(a.rows(POINTS), b.rows(POINTS)) for a, b in FINITE]
+    taken = {route_of(a, b) for a, b in pairs if (type(a), type(b)) == (p, q)}
+    assert ROUTES[p, q] in taken
+    assert taken <= {ROUTES[p, q], *DEBIASED_ROUTES.values()}
+
+
+@pytest.mark.parametrize(("p", "q"), DEBIASED_ROUTES, ids=lambda kind: kind.__name__)
+def test_routes_that_take_debiased_rows_are_taken(p, q):
+    """For both sides debiased, either, and none, square and rectangular."""
+    pairs = [(a.rows(POINTS), b.rows(POINTS)) for a, b in FINITE]
+    pairs = [(a, b) for a, b in pairs if (type(base_of(a)), type(base_of(b))) == (p, q)]
+    assert {route_of(a, b) for a, b in pairs} == {DEBIASED_ROUTES[p, q]}
+    for m in (s.N, s.M):
+        forms = {(type(a), type(b)) for a, b in pairs if a.m == m}
+        assert forms == set(itertools.product((p, Mixture), (q, Mixture)))
 
 
 class TestRefusals:

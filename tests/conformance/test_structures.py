@@ -24,6 +24,14 @@ class TestSparseRectangular(StructureLaws):
     structure = s.SparseRows(square=False)
 
 
+class TestRaised(StructureLaws):
+    structure = s.RaisedRows()
+
+
+class TestRaisedRectangular(StructureLaws):
+    structure = s.RaisedRows(square=False)
+
+
 class TestDot(StructureLaws):
     structure = s.KernelRows(*s.DOT)
 

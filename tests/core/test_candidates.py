@@ -51,6 +51,49 @@ def test_words():
     assert str(Candidates.all(3)) == "Candidates(3 points)"
 
 
+class TestAnchorsThatAreARunOfTheColumns:
+    def test_their_own_columns(self):
+        batch = Candidates.others(9, "images", first=4)
+        assert batch.own(slice(0, 3)) == slice(4, 7)
+        assert Candidates.others(9).own(slice(2, 3)) == slice(2, 3)
+        assert (batch.per_anchor, batch.excludes_self) == (8, True)
+        assert not Candidates.all(9, first=4).excludes_self
+        assert str(batch) == "Candidates(9 images, self excluded, anchor 0 is column 4)"
+
+    def test_a_place_is_part_of_the_identity(self):
+        """Where both know it: the anchors of p and q must be the same columns."""
+        assert Candidates.others(9, first=4).same_columns(Candidates.all(9, first=4))
+        assert Candidates.others(9, first=4).same_columns(Candidates.all(9))
+        assert not Candidates.others(9, first=4).same_columns(Candidates.others(9, first=3))
+        p, q = (Dense(torch.zeros(2, 9), Candidates.others(9, first=first)) for first in (0, 1))
+        with pytest.raises(CandidatesError, match=r"anchor 0 is column 0\), q over .*anchor 0 is column 1"):
+            kl(p, q)
+
+    def test_a_batch_of_columns_has_no_place(self):
+        assert Candidates.all(9, first=4).restrict(torch.tensor([4, 5])).first is None
+
+    @pytest.mark.parametrize("first", [-1, 10])
+    def test_first_is_a_column(self, first):
+        with pytest.raises(CandidatesError, match=f"one of 9 columns, .* got {first}"):
+            Candidates.others(9, first=first)
+
+    @pytest.mark.parametrize("make", [Candidates.others, Candidates.all])
+    def test_anchors_beyond_the_columns(self, make):
+        candidates, message = make(4, first=2), "must be columns themselves, got 3 anchors and .* column 2"
+        for rows in (
+            lambda: Dense(torch.zeros(3, 4), candidates),
+            lambda: Kernel(Dot(), torch.zeros(3, 2), torch.zeros(4, 2), candidates=candidates),
+            lambda: Sparse(torch.zeros(4), torch.zeros(0), candidates=candidates),
+        ):
+            with pytest.raises(CandidatesError, match=message):
+                rows()
+
+    def test_an_edge_to_itself(self):
+        with pytest.raises(ValueError, match="Row 1 has mass on itself"):
+            Sparse.from_neighbors(torch.tensor([[1], [3]]), candidates=Candidates.others(4, first=2))
+        Sparse.from_neighbors(torch.tensor([[0], [1]]), candidates=Candidates.others(4, first=2))
+
+
 def test_self_needs_anchors_that_are_the_candidates():
     others, message = Candidates.others(4), "got 3 anchors and Candidates"
     with pytest.raises(CandidatesError, match=message):

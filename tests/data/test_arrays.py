@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from torchicon.data import DataError, read_table
+from torchicon.data import DataError, checks, read_table
+from torchicon.data import arrays as reader
 
 finite32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
 matrices = hnp.arrays(np.float32, st.tuples(st.integers(1, 7), st.integers(1, 5)), elements=finite32)
@@ -39,6 +40,30 @@ def test_npy_round_trip(x, order):
     assert table.row_names == [str(row) for row in range(len(x))]
     assert len(table.columns) == x.shape[1]
     assert (table.labels, table.label_name, table.images, table.notes) == (None, None, None, [])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_large_features_stay_in_their_file(tmp_path, monkeypatch, dtype):
+    x = np.random.default_rng(0).normal(size=(30, 4)).astype(dtype)
+    np.save(tmp_path / "x.npy", x)
+    monkeypatch.setattr(reader, "_MAPPED_BYTES", x.nbytes)
+    assert not isinstance(read_table(tmp_path / "x.npy").features, np.memmap)
+    monkeypatch.setattr(reader, "_MAPPED_BYTES", x.nbytes - 1)
+    features = read_table(tmp_path / "x.npy").features
+    assert isinstance(features, np.memmap)
+    assert features.dtype == dtype
+    np.testing.assert_array_equal(features, x)
+
+
+def test_large_features_are_checked_in_blocks(tmp_path, monkeypatch):
+    x = np.ones((30, 4), dtype=np.float16)
+    x[[7, 28], [1, 3]] = np.nan, -np.inf
+    np.save(tmp_path / "x.npy", x)
+    monkeypatch.setattr(reader, "_MAPPED_BYTES", 0)
+    monkeypatch.setattr(checks, "_BLOCK", 20)
+    message = r"2 of 30 x 4 values are not: NaN in row 7, column 'c1' \(1\); infinity in row 28, column 'c3' \(3\)"
+    with pytest.raises(DataError, match=message):
+        read_table(tmp_path / "x.npy")
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])

@@ -1,29 +1,37 @@
 """The definition of a neighbor embedding's objective, dense, and small neighborhoods to try it on."""
 
+import scipy.sparse as sps
 import torch
 from torch import Tensor
 
-from torchicon.estimators._edges import Edges
+from torchicon import Candidates, Gaussian, Sparse, StudentT
+from torchicon.estimators.embedding.kernel import MapKernel
+from torchicon.estimators.embedding.objective import weights
 from torchicon.neighborhoods.nearest import nearest
 from torchicon.neighborhoods.perplexity import calibrate
+
+CAUCHY, GAUSSIAN = MapKernel.of(StudentT()), MapKernel.of(Gaussian(0.5**0.5))
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def neighborhoods(n: int = 40, k: int = 12, perplexity: float = 5.0) -> tuple[Tensor, Tensor]:
-    found = nearest(normal(n, 6, seed=1), k)
-    return found.index, calibrate(found.value, perplexity).log_p
+def p_of(x, k: int, perplexity: float, normalization: str) -> sps.csr_array:
+    found = nearest(x, k)
+    log_p = calibrate(found.value, perplexity).log_p
+    return weights(Sparse.from_neighbors(found.index, log_p, candidates=Candidates.others(len(x))), normalization)
 
 
-def to_dense(p: Edges) -> Tensor:
-    dense = torch.zeros(p.n, p.n, dtype=torch.float64)
-    dense[p.rows, p.columns] = p.weight
-    return dense
+def small_p(normalization: str) -> sps.csr_array:
+    return p_of(normal(40, 6, seed=1), 12, 5.0, normalization)
 
 
-def dense_kl(p: Tensor, y: Tensor, kernel, normalization: str) -> Tensor:
+def to_dense(p: sps.csr_array) -> Tensor:
+    return torch.from_numpy(p.toarray())
+
+
+def dense_kl(p: Tensor, y: Tensor, kernel: MapKernel, normalization: str) -> Tensor:
     """The definition: KL of joint distributions, or the sum of KLs of the rows."""
     own = torch.eye(len(y), dtype=torch.bool)
     log_k = kernel.log_value((y[:, None] - y[None]).square().sum(-1)).masked_fill(own, -torch.inf)
@@ -32,8 +40,5 @@ def dense_kl(p: Tensor, y: Tensor, kernel, normalization: str) -> Tensor:
     return (p[cells] * (p[cells].log() - log_q[cells])).sum()
 
 
-def edges(rows: list[list[float]]) -> Edges:
-    dense = torch.tensor(rows, dtype=torch.float64)
-    cells = dense != 0
-    starts = torch.cat([torch.zeros(1, dtype=torch.long), cells.sum(1).cumsum(0)])
-    return Edges(starts, cells.nonzero()[:, 1], dense[cells])
+def csr(rows: list[list[float]]) -> sps.csr_array:
+    return sps.csr_array(torch.tensor(rows, dtype=torch.float64).numpy())

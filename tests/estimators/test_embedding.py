@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
-from tests.estimators.dense_embedding import dense_kl, edges, neighborhoods, normal, to_dense
+from tests.estimators.dense_embedding import CAUCHY, GAUSSIAN, csr, dense_kl, normal, p_of, small_p, to_dense
 from torch import Tensor
 
-from torchicon.estimators._edges import joint_edges, row_edges
-from torchicon.estimators._embedding import Descent, Objective, embed
-from torchicon.estimators._placing import place
-from torchicon.estimators._radial import Gaussian, StudentT
+from torchicon import Exponential, StudentT
+from torchicon.estimators.embedding.descent import Descent, embed
+from torchicon.estimators.embedding.kernel import MapKernel
+from torchicon.estimators.embedding.objective import Objective
+from torchicon.estimators.embedding.placing import place
 from torchicon.neighborhoods.nearest import nearest
 from torchicon.neighborhoods.perplexity import calibrate
 
@@ -29,35 +30,33 @@ def digits() -> tuple[np.ndarray, np.ndarray, Tensor]:
     return x, labels, torch.tensor(start / start[:, 0].std() * 1e-4, dtype=torch.float32)
 
 
-@pytest.fixture(scope="module")
-def affinities(digits) -> tuple[Tensor, Tensor]:
-    found = nearest(digits[0], 90)
-    return found.index, calibrate(found.value, 30.0).log_p
+def test_tsne_reaches_the_kl_of_scikit_learn(digits):
+    """All maps measured by the same exact code on the same affinities; of three starts the median, to one percent.
 
-
-def test_tsne_reaches_the_kl_of_scikit_learn(digits, affinities):
-    """Both maps measured by the same exact code on the same affinities."""
+    Where a descent ends depends on its last bits: starts that differ by 1 % end within 2 % of each other.
+    """
     x, _, start = digits
-    p = joint_edges(*affinities)
+    p = p_of(x, 90, 30.0, "joint")
     theirs = TSNE(perplexity=30, init="pca", random_state=0).fit_transform(x)
-    reference = Objective(p, StudentT(), "joint", torch.float64).exact(torch.from_numpy(theirs).double())
-    ours = embed(p, start[:, :2], StudentT())
-    assert ours.positions.dtype == torch.float32
-    assert ours.objective <= reference
-    assert ours.objective == pytest.approx(ours.history[-1][1], abs=2e-2)
+    reference = Objective(p, CAUCHY, "joint", torch.float64).exact(torch.from_numpy(theirs).double())
+    jitter = [0 * start[:, :2], normal(600, 2).float(), normal(600, 2, seed=1).float()]
+    ours = [embed(p, start[:, :2] * (1 + 0.01 * noise), CAUCHY) for noise in jitter]
+    assert ours[0].positions.dtype == torch.float32
+    assert np.median([found.objective for found in ours]) <= 1.01 * reference
+    assert ours[0].objective == pytest.approx(ours[0].history[-1][1], abs=2e-2)
 
 
 @pytest.mark.parametrize(
     ("d", "kernel", "normalization"),
     [
-        (2, Gaussian(), "row"), (2, StudentT(), "row"), (2, Gaussian(), "joint"), (2, StudentT(df=0.5), "joint"),
-        (1, StudentT(), "joint"), (1, Gaussian(), "row"), (3, StudentT(), "joint"),
+        (2, GAUSSIAN, "row"), (2, CAUCHY, "row"), (2, GAUSSIAN, "joint"), (2, MapKernel.of(StudentT(0.5)), "joint"),
+        (1, CAUCHY, "joint"), (1, GAUSSIAN, "row"), (3, CAUCHY, "joint"), (2, MapKernel.of(Exponential()), "row"),
     ],
 )  # fmt: skip
-def test_every_form_descends(digits, affinities, d, kernel, normalization):
+def test_every_form_descends(digits, d, kernel, normalization):
     """Far below the start, without a blow-up, and neighbors on the map share their label."""
-    _, labels, start = digits
-    p = (joint_edges if normalization == "joint" else row_edges)(*affinities)
+    x, labels, start = digits
+    p = p_of(x, 90, 30.0, normalization)
     found = embed(p, start[:, :d], kernel, normalization=normalization, descent=SHORT)
     assert found.objective < 0.75 * found.history[0][1]
     assert float(found.positions.abs().max()) < 300
@@ -71,64 +70,62 @@ def test_coincident_starts(start, normalization):
     """Half of the points are copies of the other half. Nothing is NaN, and copies that start together part."""
     x = normal(60, 5).repeat(2, 1)
     y = {"zeros": torch.zeros(120, 2), "pairs": x[:, :2].float() * 1e-4, "spread": normal(120, 2).float()}[start]
-    found = nearest(x, 30)
-    p = (joint_edges if normalization == "joint" else row_edges)(found.index, calibrate(found.value, 10.0).log_p)
-    result = embed(p, y, StudentT(), normalization=normalization, descent=SHORT)
+    p = p_of(x, 30, 10.0, normalization)
+    result = embed(p, y, CAUCHY, normalization=normalization, descent=SHORT)
     assert result.positions.isfinite().all()
     assert all(np.isfinite(kl) for _, kl in result.history)
     assert len(torch.unique(result.positions, dim=0)) == 120
-    assert torch.equal(embed(p, y, StudentT(), normalization=normalization, descent=SHORT).positions, result.positions)
+    assert torch.equal(embed(p, y, CAUCHY, normalization=normalization, descent=SHORT).positions, result.positions)
 
 
 def test_a_gaussian_map_that_starts_far_apart():
     """Kernels of all pairs underflow at the start; the attraction gathers the points."""
-    found = embed(row_edges(*neighborhoods()), normal(40, 2).float() * 1e3, Gaussian(), normalization="row")
+    found = embed(small_p("row"), normal(40, 2).float() * 1e3, GAUSSIAN, normalization="row")
     assert found.positions.isfinite().all()
     assert float(found.positions.abs().max()) < 20
 
 
 def test_interrupt_keeps_a_whole_map():
-    def stop(iteration: int, kl: float) -> None:
-        if iteration == 50:
+    def stop(state) -> None:
+        if state.iteration == 50:
             raise KeyboardInterrupt
 
-    p = joint_edges(*neighborhoods())
-    weight = p.weight.clone()
+    p = small_p("joint")
+    weight = p.data.copy()
     with pytest.warns(UserWarning, match="after 50 iterations is kept"):
-        found = embed(p, normal(40, 2) * 1e-4, StudentT(), callback=stop)
-    full = embed(p, normal(40, 2) * 1e-4, StudentT(), descent=Descent(exaggerated_iterations=50, iterations=0))
+        found = embed(p, normal(40, 2) * 1e-4, CAUCHY, callback=stop)
+    full = embed(p, normal(40, 2) * 1e-4, CAUCHY, descent=Descent(exaggerated_iterations=50, iterations=0))
     assert found.interrupted
     assert not full.interrupted
     assert found.iterations == 50
     assert torch.equal(found.positions, full.positions)
-    assert torch.equal(p.weight, weight)
+    assert (p.data == weight).all()
 
 
 def test_callback_sees_the_history_and_the_end_is_exact():
     seen = []
-    p = joint_edges(*neighborhoods())
-    found = embed(p, normal(40, 2), StudentT(), descent=SHORT, callback=lambda i, kl: seen.append((i, kl)))
+    p = small_p("joint")
+    found = embed(p, normal(40, 2), CAUCHY, descent=SHORT, callback=lambda s: seen.append(s.history[-1]))
     assert tuple(seen) == found.history
     assert [i for i, _ in seen] == [0, 50, 100]
-    expected = float(dense_kl(to_dense(p), found.positions, StudentT(), "joint"))
+    expected = float(dense_kl(to_dense(p), found.positions, CAUCHY, "joint"))
     assert found.objective == pytest.approx(expected, rel=1e-9)
 
 
 def test_descent_ends_where_the_gradient_does():
-    p = row_edges(*neighborhoods())
-    found = embed(p, normal(40, 2), Gaussian(), normalization="row", descent=Descent(exaggeration=1.0, tolerance=1e-5))
+    p = small_p("row")
+    found = embed(p, normal(40, 2), GAUSSIAN, normalization="row", descent=Descent(exaggeration=1.0, tolerance=1e-5))
     assert found.iterations < 1000
-    gradient, _ = Objective(p, Gaussian(), "row", torch.float64).gradient(found.positions)
+    gradient, _ = Objective(p, GAUSSIAN, "row", torch.float64).gradient(found.positions)
     assert float(gradient.norm()) <= 1e-5
 
 
-@pytest.mark.parametrize("kernel", [StudentT(), Gaussian()], ids=str)
-def test_placed_points_are_at_minima_of_their_own_rows(digits, affinities, kernel):
+@pytest.mark.parametrize("kernel", [CAUCHY, GAUSSIAN], ids=["cauchy", "gaussian"])
+def test_placed_points_are_at_minima_of_their_own_rows(digits, kernel):
     """The dense row KL rises in every direction around a placed point."""
     x, labels, start = digits
     old = np.arange(600) % 7 != 0
-    found = nearest(x[old], 60)
-    p = joint_edges(found.index, calibrate(found.value, 20.0).log_p)
+    p = p_of(x[old], 60, 20.0, "joint")
     frozen = embed(p, start[old][:, :2], kernel, descent=Descent(iterations=150)).positions.double()
     near = nearest(x[old], 60, queries=x[~old])
     log_p = calibrate(near.value, 20.0).log_p
@@ -141,7 +138,7 @@ def test_placed_points_are_at_minima_of_their_own_rows(digits, affinities, kerne
 
     at = row_kl(placed)
     for angle in np.linspace(0, 2 * np.pi, 8, endpoint=False):
-        aside = placed + 0.2 * kernel.width * torch.tensor([np.cos(angle), np.sin(angle)])
+        aside = placed + 0.2 * torch.tensor([np.cos(angle), np.sin(angle)])
         assert ((row_kl(aside) - at) > -1e-3).all()
     assert (at <= row_kl(frozen[near.index[:, 0]]) + 1e-2).double().mean() > 0.9
     beside = labels[old][nearest(frozen, 1, queries=placed).index.squeeze(1).numpy()]
@@ -155,10 +152,9 @@ def test_placed_points_are_at_minima_of_their_own_rows(digits, affinities, kerne
 @given(n=st.integers(2, 30), d=st.integers(1, 4), seed=st.integers(0, 99), scale=st.floats(0, 1e3))
 def test_any_small_map(n, d, seed, scale):
     k = min(3, n - 1)
-    found = nearest(normal(n, 3, seed=seed).round(), k)
-    p = joint_edges(found.index, calibrate(found.value, 1.0 + (k > 1)).log_p)
+    p = p_of(normal(n, 3, seed=seed).round(), k, 1.0 + (k > 1), "joint")
     descent = Descent(exaggerated_iterations=20, iterations=20)
-    result = embed(p, normal(n, d, seed=seed).float() * scale, StudentT(), descent=descent)
+    result = embed(p, normal(n, d, seed=seed).float() * scale, CAUCHY, descent=descent)
     assert result.positions.isfinite().all()
     assert result.objective >= -1e-9
 
@@ -166,21 +162,19 @@ def test_any_small_map(n, d, seed, scale):
 @pytest.mark.parametrize(
     ("p", "start", "normalization", "message"),
     [
-        (edges([[0, 0.5], [0.5, 0]]), torch.zeros(3, 2), "joint", r"\(2, d\)"),
-        (edges([[0, 0.5], [0.5, 0]]), torch.zeros(2, 2, dtype=torch.long), "joint", "floating"),
-        (edges([[0, 0.5], [0.5, 0]]), torch.tensor([[0.0], [np.nan]]), "joint", "row 1 is not"),
-        (edges([[0, 1.0], [1.0, 0]]), torch.zeros(2, 2), "joint", "All of p must sum to 1, got 2"),
-        (edges([[0, 1.0], [0.5, 0]]), torch.zeros(2, 2), "row", "Row 1 of p must sum to 1, got 0.5"),
-        (edges([[1.0, 0], [0, 0]]), torch.zeros(2, 2), "joint", "Anchor 0 has mass on itself"),
-        (edges([[0, -0.5], [1.5, 0]]), torch.zeros(2, 2), "joint", "negative"),
-        (edges([[0, 0], [0, 0]]), torch.zeros(2, 2), "row", "empty"),
-        (edges([[0.0]]), torch.zeros(1, 2), "row", "at least two points"),
-        (edges([[0, 0.5], [0.5, 0]]), torch.zeros(2, 2), "both", "'joint' or 'row'"),
+        (csr([[0, 0.5], [0.5, 0]]), torch.zeros(3, 2), "joint", r"\(2, d\)"),
+        (csr([[0, 0.5], [0.5, 0]]), torch.zeros(2, 2, dtype=torch.long), "joint", "floating"),
+        (csr([[0, 0.5], [0.5, 0]]), torch.tensor([[0.0], [np.nan]]), "joint", "row 1 is not"),
+        (csr([[0, 1.0], [1.0, 0]]), torch.zeros(2, 2), "joint", "All of p must sum to 1, got 2"),
+        (csr([[0, 1.0], [0.5, 0]]), torch.zeros(2, 2), "row", "Row 1 of p must sum to 1, got 0.5"),
+        (csr([[1.0, 0], [0, 0]]), torch.zeros(2, 2), "joint", "Anchor 0 has mass on itself"),
+        (csr([[0, -0.5], [1.5, 0]]), torch.zeros(2, 2), "joint", "negative"),
+        (csr([[0, 0], [0, 0]]), torch.zeros(2, 2), "row", "empty"),
     ],
 )  # fmt: skip
 def test_bad_input(p, start, normalization, message):
     with pytest.raises(ValueError, match=message):
-        embed(p, start, StudentT(), normalization=normalization)
+        embed(p, start, CAUCHY, normalization=normalization)
 
 
 @pytest.mark.parametrize(
@@ -201,21 +195,19 @@ def test_bad_descent(settings):
 )
 def test_bad_places(index, log_p, frozen, message):
     with pytest.raises(ValueError, match=message):
-        place(index, log_p, frozen, StudentT())
+        place(index, log_p, frozen, CAUCHY)
 
 
 @pytest.mark.parametrize("d", [2, 3, 5])
 def test_a_stiff_descent_goes_back_and_more_carefully(d):
     """Equal rows, a Gaussian and few points threw the map apart: repulsion can be stiffer than attraction."""
-    found = nearest(torch.ones(20, 3), 15)
-    p = row_edges(found.index, calibrate(found.value, 5.0).log_p)
-    result = embed(p, normal(20, d).float() * 1e-4, Gaussian(), normalization="row")
+    p = p_of(torch.ones(20, 3), 15, 5.0, "row")
+    result = embed(p, normal(20, d).float() * 1e-4, GAUSSIAN, normalization="row")
     assert result.objective < result.history[0][1]
     assert float(result.positions.abs().max()) < 100
 
 
-@pytest.mark.parametrize("df", [10.0, 100.0])
+@pytest.mark.parametrize("df", [10.0, 100.0, 1e6])
 def test_light_tails_do_not_throw_the_map_apart(df):
-    index, log_p = neighborhoods()
-    result = embed(joint_edges(index, log_p), normal(40, 2).float() * 1e-4, StudentT(df), descent=SHORT)
+    result = embed(small_p("joint"), normal(40, 2).float() * 1e-4, MapKernel.of(StudentT(df)), descent=SHORT)
     assert result.objective < result.history[0][1]

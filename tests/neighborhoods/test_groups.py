@@ -30,6 +30,37 @@ def test_positives_and_classes(values):
     assert torch.equal(positives.empty_anchors(), torch.from_numpy(expected.sum(1) == 0))
 
 
+@given(groups, groups, st.data())
+@settings(max_examples=60, deadline=None)
+def test_groups_of_other_columns(values, others, data):
+    """Over a bank nobody is left out; where the anchors are a run of the columns, each leaves itself out."""
+    anchors, bank = torch.tensor(values), torch.tensor(others)
+    same = (np.array(values)[:, None] == np.array(others)).astype(float)
+    expected = same / np.maximum(same.sum(1, keepdims=True), 1)
+    for recipe in (Positives(), Classes()):
+        torch.testing.assert_close(recipe(anchors, bank).dense().numpy(), expected, **EXACT)
+
+    first = data.draw(st.integers(0, len(values)), "first")
+    mine = slice(first, data.draw(st.integers(first, len(values)), "last"))
+    for candidates in (Candidates.others(len(values), first=first), Candidates.all(len(values), first=first)):
+        found = Positives()(anchors[mine], anchors, candidates=candidates)
+        torch.testing.assert_close(found.dense(), Positives()(anchors).dense()[mine], **EXACT)
+    found = Classes()(anchors[mine], anchors, candidates=Candidates.all(len(values), first=first))
+    torch.testing.assert_close(found.dense(), Classes()(anchors).dense()[mine], **EXACT)
+
+
+def test_groups_of_all_columns():
+    """Those of the anchors alone say nothing of the other columns."""
+    for recipe in (Positives(), Classes()):
+        with pytest.raises(ValueError, match=r"5 points.*groups were given for 2 columns: give those of all as keys"):
+            recipe(torch.tensor([0, 0]), candidates=Candidates.all(5))
+
+
+def test_pairs_find_their_own_column():
+    found = Pairs()(2, candidates=Candidates.all(5, first=3)).dense()
+    assert torch.equal(found, torch.eye(5, dtype=torch.float64)[3:])
+
+
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=8))
 @settings(max_examples=30, deadline=None)
 def test_labels(values):

@@ -9,6 +9,7 @@ from hypothesis.extra import numpy as npst
 from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.neighbors import NearestNeighbors
 
+from torchicon.core.numerics import block_budget
 from torchicon.neighborhoods import nearest as search
 from torchicon.neighborhoods.nearest import nearest
 
@@ -68,22 +69,115 @@ def test_other_types(kind):
     assert torch.equal(nearest(torch.from_numpy(x), 3).index, nearest(x.astype(float), 3).index)
 
 
-def test_inverted_file(monkeypatch):
+def share_found(found, exact):
+    return float((found.index.unsqueeze(2) == exact.index.unsqueeze(1)).any(2).double().mean())
+
+
+def clumped(n=3000, d=10):
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(3000, 10)) + 4 * rng.normal(size=(30, 10))[rng.integers(30, size=3000)]
+    return rng.normal(size=(n, d)) + 4 * rng.normal(size=(30, d))[rng.integers(30, size=n)]
+
+
+@pytest.mark.parametrize("index_bytes", [1 << 20, 100_000, 50_000], ids=["float32", "half", "8 bits"])
+def test_inverted_file(monkeypatch, index_bytes):
+    """Its vectors as they are, in half precision and in 8 bits; what it finds is ranked by exact distances."""
+    x = clumped()
     exact = nearest(x, 10)
+    assert exact.recall == 1.0
     monkeypatch.setattr(search, "_EXACT_ROWS", 100)
+    monkeypatch.setattr(search, "_INDEX_BYTES", index_bytes)
     found = nearest(x, 10)
-    recall = (found.index.unsqueeze(2) == exact.index.unsqueeze(1)).any(2).double().mean()
-    assert recall > 0.97
+    assert share_found(found, exact) > 0.97
     assert torch.equal(nearest(x, 10).index, found.index)
     assert not (found.index == torch.arange(3000).unsqueeze(1)).any()
+    same = found.index == exact.index
+    torch.testing.assert_close(found.value[same], exact.value[same], rtol=0, atol=0)
+
+
+def test_the_recall_is_measured(monkeypatch):
+    """As many neighbors of all rows are missed as of the 200 judged; as few as are asked for."""
+    x = data(3000)
+    exact = nearest(x, 10)
+    monkeypatch.setattr(search, "_EXACT_ROWS", 100)
+    monkeypatch.setattr(search, "_FEWEST_VISITED", 1)
+    for least in (0.5, 0.9, 0.98):
+        monkeypatch.setattr(search, "_RECALL", least)
+        found = nearest(x, 10)
+        assert least - 0.03 < found.recall < 1
+        assert found.recall == pytest.approx(share_found(found, exact), abs=0.02)
+
+
+def test_a_recall_out_of_reach_is_not_searched_for_ever(monkeypatch):
+    monkeypatch.setattr(search, "_EXACT_ROWS", 100)
+    monkeypatch.setattr(search, "_RECALL", 1.1)
+    x = data(900)
+    assert 0.5 < nearest(x, 10).recall <= 1.0
+    monkeypatch.setattr(search, "_MOST_VISITED", 30)
+    found = nearest(x, 10)
+    assert found.recall == 1.0
+    monkeypatch.setattr(search, "_EXACT_ROWS", 1000)
+    assert torch.equal(found.index, nearest(x, 10).index)
+
+
+def test_tiles_and_blocks_do_not_matter(monkeypatch):
+    x = data(300)
+    whole = nearest(x, 7)
+    monkeypatch.setattr(search, "_TILE_ROWS", 13)
+    with block_budget(5_000):
+        cut = nearest(x, 7)
+    assert torch.equal(cut.index, whole.index)
+    torch.testing.assert_close(cut.value, whole.value, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("exact_rows", [20_000, 100])
+def test_mapped_rows_are_as_good_as_any(tmp_path, monkeypatch, metric, exact_rows):
+    monkeypatch.setattr(search, "_EXACT_ROWS", exact_rows)
+    x = data(500).astype(np.float16)
+    np.save(tmp_path / "x.npy", x)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    with block_budget(10_000):
+        found = nearest(mapped, 5, metric=metric)
+    expected = nearest(x.astype(np.float32), 5, metric=metric)
+    assert share_found(found, expected) > 0.99
+    np.testing.assert_allclose(found.value.mean(), expected.value.mean(), rtol=1e-3)
+
+
+def test_near_duplicates_in_float32_keep_their_distances():
+    """Their differences are exact, where the products of centered rows would give zero or less."""
+    x = np.float32(1000) + np.float32(2.0**-10) * np.arange(10, dtype=np.float32)[:, None] ** 2
+    x = np.concatenate([x, -x])
+    found = nearest(x, 19)
+    sq_dist = (x.astype(float) - x.astype(float).T) ** 2
+    np.fill_diagonal(sq_dist, np.inf)
+    np.testing.assert_allclose(found.value.numpy(), np.sort(sq_dist, axis=1)[:, :19], rtol=1e-6)
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e30])
+def test_units_do_not_matter(unit):
+    """In float32 the squares of such numbers are zero or infinite."""
+    x = data().astype(np.float32)
+    found, expected = nearest((x * unit).astype(np.float32), 5), nearest(x, 5)
+    assert torch.equal(found.index, expected.index)
+    torch.testing.assert_close(found.value / unit**2, expected.value, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("exact_rows", [20_000, 100])
+def test_nothing_is_made_on_the_default_device(monkeypatch, exact_rows):
+    """As if x were on a GPU: whatever is made without a device lands elsewhere, and does not meet it."""
+    monkeypatch.setattr(search, "_EXACT_ROWS", exact_rows)
+    x = torch.from_numpy(data())
+    expected = nearest(x, 5)
+    with torch.device("meta"):
+        found = nearest(x, 5)
+    assert torch.equal(found.index, expected.index)
 
 
 def test_inverted_file_with_poor_cells(monkeypatch):
     """A cell that holds fewer rows than asked for is no reason to return fewer neighbors."""
     monkeypatch.setattr(search, "_EXACT_ROWS", 10)
-    monkeypatch.setattr(search, "_VISITED_CELLS", 1)
+    monkeypatch.setattr(search, "_FEWEST_VISITED", 1)
+    monkeypatch.setattr(search, "_RECALL", 0.0)
     found = nearest(data(400), 350)
     assert (found.index >= 0).all()
     assert (found.index.sort(1).values.diff(dim=1) > 0).all()

@@ -69,17 +69,18 @@ def cluster_into(folder: Path, run: Run, table: Table, request: Request) -> dict
         coordinates = mapping.principal_components(table.features)
         run.note("The map was left out (--no-map): the report shows the first two principal components.")
     with run.step("writing"):
-        metrics = _metrics(run, model, baseline, table.labels)
+        probabilities = model.predict_proba(table.features)
+        metrics = _metrics(run, model, probabilities, baseline, table.labels)
         settings = config.settings(model)
         model.save_pretrained(folder / "model")
-        write_parquet(folder / "assignments.parquet", _assignments(model, table))
+        write_parquet(folder / "assignments.parquet", _assignments(model, probabilities, table))
         write_json(folder / "metrics.json", metrics)
         write_json(folder / "config.json", config.make("cluster", request.arguments, table, settings))
         write_cluster_report(
             folder / "report.html",
             coordinates=coordinates,
             clusters=model.labels_,
-            probabilities=model.probabilities_,
+            probabilities=probabilities,
             title=f"{table.source.name} in {request.clusters} clusters",
             command=request.command,
             settings={"data": table.source.name, "labels": table.label_name, "preset": request.preset, **settings},
@@ -110,20 +111,28 @@ def choices(notes: list[str]) -> list[str]:
     return [note for note in notes if note.startswith("Chose")]
 
 
-def _k_means(model: Any, features: NDArray[np.float32], request: Request) -> NDArray[np.int64]:
+def _k_means(model: Any, features: NDArray[np.floating[Any]], request: Request) -> NDArray[np.int64]:
     """K-Means of the same features in the same scaling, (n,): what the clustering has to be better than."""
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
 
-    scaled = (features.astype(np.float64) - model.center_) @ model.projection_
+    scaled = np.empty((len(features), model.projection_.shape[1]), dtype=np.float32)
+    for rows in mapping.blocks(features):
+        scaled[rows] = (features[rows].astype(np.float64) - model.center_) @ model.projection_
     k_means = KMeans(request.clusters, n_init=10, random_state=request.seed)
     with warnings.catch_warnings():  # of fewer distinct rows than clusters, which the clustering tells of itself
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return np.asarray(k_means.fit_predict(scaled.astype(np.float32)), dtype=np.int64)
+        return np.asarray(k_means.fit_predict(scaled), dtype=np.int64)
 
 
-def _metrics(run: Run, model: Any, baseline: NDArray[np.int64], labels: NDArray[Any] | None) -> dict[str, Any]:
-    clusters, probabilities = model.labels_, model.probabilities_
+def _metrics(
+    run: Run,
+    model: Any,
+    probabilities: NDArray[np.float32],
+    baseline: NDArray[np.int64],
+    labels: NDArray[Any] | None,
+) -> dict[str, Any]:
+    clusters = model.labels_
     n, c = probabilities.shape
     confidence = probabilities[np.arange(n), clusters]
     metrics: dict[str, Any] = {
@@ -143,13 +152,13 @@ def _metrics(run: Run, model: Any, baseline: NDArray[np.int64], labels: NDArray[
     return metrics
 
 
-def _assignments(model: Any, table: Table) -> dict[str, Any]:
+def _assignments(model: Any, probabilities: NDArray[np.float32], table: Table) -> dict[str, Any]:
     """The columns of assignments.parquet."""
     n = len(table.features)
     columns: dict[str, Any] = {
         "row": table.row_names,
         "cluster": model.labels_,
-        "confidence": model.probabilities_[np.arange(n), model.labels_],
+        "confidence": probabilities[np.arange(n), model.labels_],
     }
     if table.labels is not None:
         columns["label"] = table.labels

@@ -12,6 +12,7 @@ from torchicon.data import DataError, Table
 from torchicon.methods import Method
 
 _USUAL_PERPLEXITY = 30.0
+_BLOCK = 2**25  # numbers
 _FITTED_ROWS = 10_000  # half a minute of t-SNE on one core
 
 
@@ -31,7 +32,11 @@ def map_of(run: Run, table: Table, *, seed: int) -> NDArray[np.floating[Any]]:
         model = fit_map(run, table.source, features[fitted], perplexity=None, seed=seed)
         coordinates = np.empty((n, 2), dtype=model.embedding_.dtype)
         coordinates[fitted] = model.embedding_
-        coordinates[~fitted] = model.transform(features[~fitted])
+        rest = np.flatnonzero(~fitted)
+        for rows in blocks(features):
+            placed = rest[(rest >= rows.start) & (rest < rows.stop)]
+            if len(placed):
+                coordinates[placed] = model.transform(features[placed])
     run.note(
         f"The map is of {_FITTED_ROWS:,} rows drawn by the seed; the {n - _FITTED_ROWS:,} others were placed on it."
     )
@@ -39,7 +44,13 @@ def map_of(run: Run, table: Table, *, seed: int) -> NDArray[np.floating[Any]]:
 
 
 def fit_map(
-    run: Run, source: Path, features: NDArray[np.float32], *, perplexity: float | None, seed: int, engine: str = "TSNE"
+    run: Run,
+    source: Path,
+    features: NDArray[np.floating[Any]],
+    *,
+    perplexity: float | None,
+    seed: int,
+    engine: str = "TSNE",
 ) -> Any:
     """A fitted t-SNE or SNE estimator.
 
@@ -70,7 +81,7 @@ def fit_map(
     return getattr(estimators, engine)(2, perplexity=perplexity, random_state=seed, verbose=run.lively).fit(features)
 
 
-def fit_method(run: Run, source: Path, features: NDArray[np.float32], *, method: Method, seed: int) -> Any:
+def fit_method(run: Run, source: Path, features: NDArray[np.floating[Any]], *, method: Method, seed: int) -> Any:
     """A small network, or an orthonormal map where only that has a minimum, trained by any method of the table.
 
     Raises:
@@ -89,17 +100,28 @@ def fit_method(run: Run, source: Path, features: NDArray[np.float32], *, method:
     return model.fit(features)
 
 
-def _rows(features: NDArray[np.float32], source: Path) -> int:
+def _rows(features: NDArray[np.floating[Any]], source: Path) -> int:
     if len(features) < 2:
         raise DataError("has one row, and a map needs at least 2", source, "Give more rows.")
     return len(features)
 
 
-def principal_components(features: NDArray[np.float32]) -> NDArray[np.float64]:
+def blocks(features: NDArray[np.floating[Any]]) -> list[slice]:
+    """Rows cut so that a block in float64 takes 256 MiB: features of many rows may be mapped from their file."""
+    n, d = features.shape
+    size = max(1, _BLOCK // d)
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+def principal_components(features: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """The first two principal components, (n, 2); zeros stand in for a second one that one feature does not have."""
     from sklearn.decomposition import PCA
 
     coordinates = np.zeros((len(features), 2))
     count = min(2, *features.shape)
-    coordinates[:, :count] = PCA(count, random_state=0).fit_transform(features.astype(np.float64))
+    n, d = features.shape
+    sample = np.sort(np.random.default_rng(0).permutation(n)[: max(_BLOCK // d, count)])
+    pca = PCA(count, random_state=0).fit(features[sample].astype(np.float64))
+    for rows in blocks(features):
+        coordinates[rows, :count] = pca.transform(features[rows].astype(np.float64))
     return coordinates

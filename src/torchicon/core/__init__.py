@@ -3,6 +3,9 @@
 from torchicon.core.candidates import Candidates as Candidates
 from torchicon.core.cluster import Cluster as Cluster
 from torchicon.core.dense import Dense as Dense
+from torchicon.core.distributed import Gathered as Gathered
+from torchicon.core.distributed import gather as gather
+from torchicon.core.distributed import mean_over_ranks as mean_over_ranks
 from torchicon.core.divergence import Explanation as Explanation
 from torchicon.core.divergence import cross_entropy as cross_entropy
 from torchicon.core.divergence import entropy as entropy
@@ -21,6 +24,7 @@ from torchicon.core.mixture import Mixture as Mixture
 from torchicon.core.numerics import block_budget as block_budget
 from torchicon.core.objective import joint_kl as joint_kl
 from torchicon.core.objective import objective as objective
+from torchicon.core.raised import Raised as Raised
 from torchicon.core.routes import Plan as Plan
 from torchicon.core.routes import Route as Route
 from torchicon.core.routes import register_route as register_route
@@ -30,3 +34,4 @@ from torchicon.core.score import Bilinear as Bilinear
 from torchicon.core.score import Radial as Radial
 from torchicon.core.score import Score as Score
 from torchicon.core.sparse import Sparse as Sparse
+from torchicon.core.sums import kernel_sum as kernel_sum

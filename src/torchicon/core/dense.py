@@ -10,7 +10,7 @@ from torch import Tensor
 
 from torchicon.core.candidates import Candidates
 from torchicon.core.numerics import at_least_float32, log_normalize, safe_log
-from torchicon.core.rows import Rows, Support, check_square, own_columns
+from torchicon.core.rows import Rows, Support, check_own, own_columns
 
 
 @final
@@ -19,7 +19,7 @@ class Dense(Rows):
 
     Args:
         log_weight: (n, m) unnormalized log-weights, nats; -inf is no mass. Gradients flow into it.
-        candidates: the columns; all m of them when omitted. With self excluded, the diagonal is masked.
+        candidates: the columns; all m of them when omitted. With self excluded, an anchor's own column is masked.
 
     >>> Dense(torch.tensor([[0.0, 0.0], [0.0, -math.inf]])).dense()
     tensor([[0.5000, 0.5000],
@@ -31,7 +31,7 @@ class Dense(Rows):
         self.candidates = Candidates.all(m) if candidates is None else candidates
         if self.candidates.size != m:
             raise ValueError(f"log_weight has {m} columns but candidates has {self.candidates.size}.")
-        check_square(n, self.candidates)
+        check_own(n, self.candidates)
         log_weight = at_least_float32(log_weight)
         own = own_columns(slice(0, n), log_weight.shape, self.candidates, device=log_weight.device)
         self.log_p = log_normalize(log_weight.masked_fill(own, -math.inf))
@@ -39,7 +39,7 @@ class Dense(Rows):
     @classmethod
     def from_weights(cls, weight: Tensor, candidates: Candidates | None = None) -> Dense:
         """Rows proportional to nonnegative weights (n, m)."""
-        if (weight < 0).any():
+        if not torch.compiler.is_compiling() and (weight < 0).any():
             i, j = (int(v) for v in torch.nonzero(weight < 0)[0])
             raise ValueError(f"Weights must be nonnegative, got {weight[i, j]:.3g} at [{i}, {j}].")
         return cls(safe_log(at_least_float32(weight)), candidates)

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from torchicon.core.compiled import operator
 from torchicon.core.numerics import map_row_blocks, safe_exp_times
 from torchicon.core.routes import GENERIC, route_of
 from torchicon.core.rows import Rows, check_comparable
 
 
+@operator(lambda p, q: ((p.n,), q.dtype))
 def kl(p: Rows, q: Rows) -> Float[Tensor, " n"]:
     r"""Kullback-Leibler divergence of each anchor, $\sum_j p_{j|i} \log (p_{j|i} / q_{j|i})$, in nats.
 
@@ -33,6 +35,7 @@ def kl(p: Rows, q: Rows) -> Float[Tensor, " n"]:
     return route_of(p, q).run(p, q, True)
 
 
+@operator(lambda p, q: ((p.n,), q.dtype))
 def cross_entropy(p: Rows, q: Rows) -> Float[Tensor, " n"]:
     r"""Cross-entropy of each anchor, $-\sum_j p_{j|i} \log q_{j|i}$, in nats. Linear in ``p``.
 
@@ -48,6 +51,7 @@ def cross_entropy(p: Rows, q: Rows) -> Float[Tensor, " n"]:
     return route_of(p, q).run(p, q, False)
 
 
+@operator(lambda p: ((p.n,), p.dtype))
 def entropy(p: Rows) -> Float[Tensor, " n"]:
     r"""Entropy of each anchor, $-\sum_j p_{j|i} \log p_{j|i}$, in nats; 0 for an empty row.
 

@@ -76,21 +76,25 @@ class Lattice:
         return prod(self.lengths)
 
     def stencil(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """The 4^d nodes around each point and their B-spline weights, (n, 4^d) each. Points must lie in the box."""
-        # relative to the box before anything else: far from the origin this difference is what float32 still knows
-        position = (points - points.new_tensor(self.low)) / self.spacing + _MARGIN  # (n, d)
-        cell = position.floor()
-        t = position - cell
-        u = 1 - t
-        weights = torch.stack(  # (n, d, 4)
-            (u**3, 4 - 6 * t**2 + 3 * t**3, 4 - 6 * u**2 + 3 * u**3, t**3), dim=-1
-        ).div_(6)
-        nodes = cell.long().unsqueeze(-1) + torch.arange(-1, 3, device=points.device)
-        index, weight = nodes[:, 0], weights[:, 0]
-        for axis, side in enumerate(self.sides[1:], start=1):
-            index = (index.unsqueeze(-1) * side + nodes[:, axis].unsqueeze(1)).flatten(1)
-            weight = (weight.unsqueeze(-1) * weights[:, axis].unsqueeze(1)).flatten(1)
+        """The 4^d nodes around each point and their B-spline weights, (4^d, n) each. Points must lie in the box."""
+        index, weight = points.new_zeros(1, len(points), dtype=torch.int32), points.new_ones(1, len(points))
+        steps = torch.arange(-1, 3, dtype=torch.int32, device=points.device).unsqueeze(1)
+        for axis, side in enumerate(self.sides):
+            # relative to the box before anything else: far from the origin this difference is what float32 still knows
+            position = (points[:, axis] - self.low[axis]) / self.spacing + _MARGIN
+            cell = position.floor()
+            nodes = steps + cell.int()  # (4, n): the points come last, so that every operation runs along memory
+            index = (index.unsqueeze(1) * side + nodes).flatten(0, 1)
+            weight = (weight.unsqueeze(1) * _cubic_spline(position.sub_(cell))).flatten(0, 1)
         return index, weight
+
+
+def _cubic_spline(t: Tensor) -> Tensor:
+    """Weights (4, n) of the four nodes around places t (n,) in [0, 1) of a cell."""
+    u = 1 - t
+    t2, u2 = t.square(), u.square()
+    t3, u3 = t2 * t, u2 * u
+    return torch.stack((u3, 4 - 6 * t2 + 3 * t3, 4 - 6 * u2 + 3 * u3, t3)).div_(6)
 
 
 class Spectra:
@@ -171,15 +175,22 @@ class LatticeField:
     def __init__(self, sources: Tensor, charges: Tensor, spectra: Spectra, lattice: Lattice) -> None:
         self.spectra = spectra
         self.lattice = lattice
-        index, weight = lattice.stencil(sources)
-        self._sources, self._stencil = sources, (index, weight)
+        self._sources, self._stencil = sources, lattice.stencil(sources)
+        index, weight = self._stencil
         self._waves: list[Tensor] = []
         for charge in charges.unbind(1):
             grid = sources.new_zeros(prod(lattice.sides))
-            grid.index_add_(0, index.flatten(), (weight * charge.unsqueeze(1)).flatten())
-            self._waves.append(torch.fft.rfftn(grid.reshape(lattice.sides), s=lattice.lengths))
+            grid.index_add_(0, index.flatten(), (weight * charge).flatten())
+            self._waves.append(self._transform(grid.view(lattice.sides)))
         self._value: list[Tensor] | None = None
         self._gradient: list[Tensor] | None = None
+
+    def _transform(self, grid: Tensor) -> Tensor:
+        """Padded transform, axis by axis, so that rows of padding are not transformed."""
+        wave: Tensor = torch.fft.rfft(grid, n=self.lattice.lengths[-1])
+        for axis in reversed(range(grid.ndim - 1)):
+            wave = torch.fft.fft(wave, n=self.lattice.lengths[axis], dim=axis)
+        return wave
 
     def _potential(self, wave: Tensor) -> Tensor:
         """Inverse transform, cut to the nodes in use axis by axis, so that the padding is not transformed further."""
@@ -192,9 +203,19 @@ class LatticeField:
         index, weight = self._stencil if points is self._sources else self.lattice.stencil(points)
         flat = index.flatten()
         return torch.stack(
-            [torch.linalg.vecdot(values.index_select(0, flat).view_as(weight), weight) for values in potentials],
-            dim=1,
+            [values.index_select(0, flat).view_as(weight).mul_(weight).sum(0) for values in potentials], dim=1
         )
+
+    def energy(self) -> Tensor:
+        """sum_i v_i . (the sum at source i), self included: a scalar in float64, from the spectrum (Parseval)."""
+        spectrum = self.spectra.value(self.lattice, self._sources)
+        last = self.lattice.lengths[-1]
+        total = torch.zeros((), dtype=torch.float64, device=spectrum.device)
+        for wave in self._waves:
+            power = wave.real.square().addcmul_(wave.imag, wave.imag).mul_(spectrum)
+            columns = power.reshape(-1, power.shape[-1]).sum(0, dtype=torch.float64)
+            total += 2 * columns.sum() - columns[0] - columns[last // 2]  # a real transform keeps half the columns
+        return total / prod(self.lattice.lengths)
 
     def values(self, points: Tensor) -> Tensor:
         """The sums at points (m, d): (m, r)."""

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from torchicon.core.candidates import Candidates
 from torchicon.core.numerics import map_row_blocks
-from torchicon.core.rows import Rows, Support, check_square, own_columns
+from torchicon.core.rows import Rows, Support, check_own, own_columns
 from torchicon.core.score import Score
 from torchicon.core.streaming import Tiling, log_normalizer
 
 # A matrix product reads m columns about as fast as this fraction of them can be gathered.
 _GATHER_FRACTION = 1 / 16
+_HALF = (torch.float16, torch.bfloat16)
 
 
 @final
@@ -44,12 +45,14 @@ class Kernel(Rows):
     ) -> None:
         self.score = score
         self.anchors = score.features(anchors)
-        self.keys = self.anchors if keys is None else score.features(keys)
+        # The very points again are no other keys: their scores stay symmetric.
+        self.keys = self.anchors if keys is None or keys is anchors else score.features(keys)
+        self._half = all(x.dtype in _HALF for x in (anchors, keys) if x is not None)
         if candidates is None:
             candidates = Candidates.others(len(anchors)) if keys is None else Candidates.all(len(self.keys))
         if candidates.size != len(self.keys):
             raise ValueError(f"There are {len(self.keys)} keys but the candidates are {candidates}.")
-        check_square(len(anchors), candidates)
+        check_own(len(anchors), candidates)
         self.candidates = candidates
         self.row_scale = None if row_scale is None else row_scale.detach().to(self.anchors.dtype)
         self._log_normalizer: Tensor | None = None
@@ -66,24 +69,33 @@ class Kernel(Rows):
 
     def tiling(self, excluding: tuple[Tensor, Tensor] | None = None) -> Tiling:
         """How the normalizer is streamed; ``excluding`` names cells (anchor, column) to leave out."""
+        diagonal = self.candidates.excludes_self
+        if diagonal and self.candidates.first:  # the own cells are beside the diagonal: named one by one
+            anchor = torch.arange(self.n, device=self.anchors.device)
+            column = anchor + self.candidates.first
+            also = excluding or (anchor[:0], column[:0])
+            excluding, diagonal = (torch.cat([also[0], anchor]), torch.cat([also[1], column])), False
         return Tiling(
             (self.n, self.m),
             self.dtype,
             self.anchors.device,
             symmetric=self.keys is self.anchors and self.row_scale is None,
-            own=self.candidates.excludes_self,
+            own=diagonal,
             edges=excluding,
         )
 
     def log_normalizer(self, excluding: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Log-sum-exp of each anchor's scores over its candidates, (n,); without the cells ``excluding`` names."""
         if excluding is not None:
-            return log_normalizer(self.score, self.anchors, self.keys, self.tiling(excluding), self.row_scale)
+            return self._stream(self.tiling(excluding))
         learned = torch.is_grad_enabled() and (self.anchors.requires_grad or self.keys.requires_grad)
         # A normalizer computed under no_grad must not be reused where a gradient is wanted.
         if self._log_normalizer is None or (learned and not self._log_normalizer.requires_grad):
-            self._log_normalizer = log_normalizer(self.score, self.anchors, self.keys, self.tiling(), self.row_scale)
+            self._log_normalizer = self._stream(self.tiling())
         return self._log_normalizer
+
+    def _stream(self, tiling: Tiling) -> Tensor:
+        return log_normalizer(self.score, self.anchors, self.keys, tiling, self.row_scale, half=self._half)
 
     def prepare(self) -> None:
         """Stream the normalizer once, before blocks of rows ask for it."""
@@ -124,13 +136,13 @@ class Kernel(Rows):
 
         -inf where they include the self that this kernel has not.
         """
-        check_square(self.n, over)
+        check_own(self.n, over)
         with torch.autocast(self.anchors.device.type, enabled=False):
             mean = self.score.mean_pairwise(self.anchors, self.keys)
             if mean is None or (self.candidates.excludes_self and not over.excludes_self):
                 return self._mean_over_pairs(over)
             if over.excludes_self:
-                own = self.score.paired(self.anchors, self.keys[:, None])[:, 0]
+                own = self.score.paired(self.anchors, self.keys[over.own(slice(0, self.n)), None])[:, 0]
                 mean = (mean * self.m - own) / over.per_anchor
         return mean if self.row_scale is None else mean * self.row_scale
 
@@ -162,7 +174,7 @@ class Kernel(Rows):
     def with_keys(self, keys: Tensor) -> Kernel:
         """The same anchors over other keys (m, d), given as features of the same score."""
         other = self._copy()
-        other.keys = keys
+        other.keys, other._half = keys, False
         return other
 
     def _copy(self) -> Kernel:

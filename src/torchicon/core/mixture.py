@@ -29,7 +29,11 @@ class Mixture(Rows):
             raise ValueError(f"alpha must lie strictly between 0 and 1, got {alpha}.")
         self.base, self.alpha = base, alpha
         self.candidates = base.candidates
-        self.log_uniform = math.log(alpha / self.candidates.per_anchor)
+
+    @property
+    def log_uniform(self) -> float:
+        """Log of what a candidate has from the uniform part."""
+        return math.log(self.alpha / self.candidates.per_anchor)
 
     @property
     def n(self) -> int:

@@ -58,6 +58,11 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x if x.dtype in (torch.float32, torch.float64) else x.float()
 
 
+def readable(x: Tensor) -> bool:
+    """Whether a look at the values is free: a GPU would have to wait for it, and ``torch.compile`` cannot trace it."""
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
 def safe_log(x: Tensor) -> Tensor:
     """Natural logarithm, -inf at zero, where the gradient is zero instead of NaN. A NaN stays one."""
     zero = x == 0

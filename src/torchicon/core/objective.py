@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+import torch
 from torch import Tensor
 
+from torchicon.core.compiled import operator
 from torchicon.core.divergence import kl
 from torchicon.core.errors import SupportError
 from torchicon.core.numerics import safe_exp_times
@@ -17,6 +19,20 @@ Weights = Tensor | Literal["mean", "sum"]
 Divergence = Callable[[Rows, Rows], Tensor]
 
 
+def _one_number(
+    supervisory: Rows,
+    learned: Rows,
+    *,
+    direction: Direction = "forward",
+    weights: Weights = "mean",
+    divergence: Divergence = kl,
+) -> tuple[tuple[int, ...], torch.dtype]:
+    """Shape and type of the objective."""
+    dtype = (supervisory if direction == "reverse" else learned).dtype
+    return (), dtype
+
+
+@operator(_one_number)
 def objective(
     supervisory: Rows,
     learned: Rows,
@@ -54,7 +70,7 @@ def objective(
     if isinstance(weights, Tensor):
         if weights.shape != (p.n,):
             raise ValueError(f"weights must have shape ({p.n},), one an anchor, got {tuple(weights.shape)}.")
-        return (weights * per_anchor).sum()
+        return (weights.to(per_anchor.dtype) * per_anchor).sum()  # float64 weights leave a float32 loss what it is
     if weights == "sum":
         return per_anchor.sum()
     if weights != "mean":
@@ -65,6 +81,7 @@ def objective(
     return per_anchor.sum() / anchors
 
 
+@operator(lambda p, q: ((), torch.promote_types(p.dtype, q.dtype)))
 def joint_kl(p: Rows, q: Rows) -> Tensor:
     r"""KL of all cells normalized together, $\mathrm{KL}(P \| Q)$ with $P_{ij} = r_i p_{j|i}$: van der Maaten's t-SNE.
 

@@ -1,88 +1,29 @@
-"""Routes: how a divergence between two structures is computed. One closed table of exact types, and a generic route.
-
-The generic route needs only `Rows.support` and `Rows.log_at`; it is correct for every pair and the reference for the
-fast ones.
-"""
+"""Routes: how a divergence between two structures is computed. One closed table of exact types."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from torchicon.core.cluster import Cluster
+from torchicon.core.cluster_cross import CLUSTER_KERNEL, CLUSTER_RAISED
 from torchicon.core.dense import Dense
-from torchicon.core.errors import RouteError, SupportError
+from torchicon.core.errors import RouteError
+from torchicon.core.generic import GENERIC as GENERIC
+from torchicon.core.generic import Plan as Plan
+from torchicon.core.generic import Route as Route
+from torchicon.core.generic import bytes_of_support as bytes_of_support
+from torchicon.core.generic import check_background
+from torchicon.core.generic import check_support as check_support
+from torchicon.core.graph_cluster import GRAPH_CLUSTER, base_of
 from torchicon.core.kernel import Kernel
 from torchicon.core.mixture import Mixture
 from torchicon.core.numerics import block_bytes, map_row_blocks, row_blocks, safe_exp_times
+from torchicon.core.raised import Raised
 from torchicon.core.rows import Rows
 from torchicon.core.sparse import Sparse
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a route will hold at once: number of blocks it visits and bytes of intermediates in the largest."""
-
-    blocks: int
-    peak_bytes: int
-
-
-@dataclass(frozen=True)
-class Route:
-    """A way to compute sum_j p_ij (log p_ij - log q_ij), or without its log p (the cross-entropy), per anchor.
-
-    run: called as ``run(p, q, with_entropy)``; returns (n,), zero for an empty row, and raises SupportError.
-    plan: called as ``plan(p, q)``.
-    """
-
-    name: str
-    run: Callable[[Any, Any, bool], Tensor]
-    plan: Callable[[Any, Any], Plan]
-
-
-def check_support(p: Rows, q: Rows, log_p: Tensor, log_q: Tensor, columns: Tensor | None, rows: slice) -> None:
-    """Refuse mass of p where q has none, by name: the divergence is infinite and never becomes an epsilon."""
-    bad = (log_p > -math.inf) & (log_q == -math.inf)
-    if not bad.any():
-        return
-    b, s = (int(v) for v in bad.nonzero()[0])
-    column = s if columns is None else int(columns[b, s])
-    raise SupportError(
-        f"KL is infinite: p[{rows.start + b}, {column}] = {log_p[b, s].exp():.2g} but "
-        f"q[{rows.start + b}, {column}] = 0. p ranges over {p.candidates}, q over {q.candidates}. "
-        "Leave that candidate out of p, or debias q."
-    )
-
-
-def bytes_of_support(p: Rows, q: Rows) -> int:
-    """Bytes alive while one row of q is evaluated on the support of p."""
-    gathered = p.width() < p.m
-    return p.bytes_per_row(p.width(), gathered=gathered) + q.bytes_per_row(p.width(), gathered=gathered)
-
-
-def _generic(p: Rows, q: Rows, with_entropy: bool) -> Tensor:
-    p.prepare()
-    q.prepare()
-
-    def block(rows: slice) -> Tensor:
-        columns, log_p = p.support(rows)
-        log_q = q.log_at(columns, rows)
-        check_support(p, q, log_p, log_q, columns, rows)
-        log_p = log_p.to(log_q.dtype)
-        # Termwise, not as a difference of sums: that would cancel when p is near q.
-        return safe_exp_times(log_p, log_p - log_q if with_entropy else -log_q).sum(-1)
-
-    return map_row_blocks(block, p.n, bytes_of_support(p, q))
-
-
-def _plan_generic(p: Rows, q: Rows) -> Plan:
-    per_row = bytes_of_support(p, q)
-    return Plan(len(row_blocks(p.n, per_row)), min(per_row * p.n, max(per_row, block_bytes())))
 
 
 def _sparse_kernel(p: Sparse, q: Kernel, with_entropy: bool) -> Tensor:
@@ -115,17 +56,19 @@ def _sparse_kernel(p: Sparse, q: Kernel, with_entropy: bool) -> Tensor:
 def _plan_sparse_kernel(p: Sparse, q: Kernel) -> Plan:
     tiling = q.tiling((p.anchor, p.columns))
     tile_bytes = 4 * min(tiling.side, p.n) * min(tiling.side, p.m) * q.dtype.itemsize
-    return Plan(len(tiling.tiles()), max(tile_bytes, _plan_generic(p, q).peak_bytes))
+    return Plan(len(tiling.tiles()), max(tile_bytes, GENERIC.plan(p, q).peak_bytes))
 
 
 def _mixture_any(p: Mixture, q: Rows, with_entropy: bool) -> Tensor:
     """The uniform part of p needs only the mean of log q; the base's support is corrected to the full value."""
     if p.base.width() == p.m or (q.candidates.excludes_self and not p.candidates.excludes_self):
         # Nothing to gain where the base lists every cell; and an infinite value gets its error, since p reaches self.
-        return _generic(p, q, with_entropy)
+        return GENERIC.run(p, q, with_entropy)
     q.prepare()
     p.prepare()
-    background = -_mean_log_over(p, q)
+    mean_log = q.mean_log(p.candidates)  # which may lack the self that q has
+    check_background(p, q, mean_log)
+    background = -mean_log
     if with_entropy:
         background = background + p.log_uniform
     uniform = math.exp(p.log_uniform)
@@ -145,22 +88,11 @@ def _mixture_any(p: Mixture, q: Rows, with_entropy: bool) -> Tensor:
     return map_row_blocks(correction, p.n, bytes_of_support(p.base, q))
 
 
-def _mean_log_over(p: Mixture, q: Rows) -> Tensor:
-    """Mean of log q over p's candidates, (n,), which may lack the self that q has."""
-    mean_log = q.mean_log(p.candidates)
-    for row in (mean_log == -math.inf).nonzero()[:, 0].tolist():
-        rows = slice(row, row + 1)
-        if not bool(p.empty(rows)):
-            check_support(p, q, p.log_at(None, rows), q.log_at(None, rows), None, rows)
-    return mean_log
-
-
 def _plan_mixture_any(p: Mixture, q: Rows) -> Plan:
     per_row = q.bytes_per_row(q.m, gathered=False)
     return Plan(len(row_blocks(q.n, per_row)), min(per_row * q.n, max(per_row, block_bytes())))
 
 
-GENERIC = Route("generic", _generic, _plan_generic)
 _MIXTURE = Route("mixture_any", _mixture_any, _plan_mixture_any)
 
 # Exact types, never subclasses: a pair that is not listed takes the generic route.
@@ -170,12 +102,18 @@ ROUTES: dict[tuple[type[Rows], type[Rows]], Route] = {
     (Mixture, Kernel): _MIXTURE,
     (Mixture, Cluster): _MIXTURE,
     (Mixture, Mixture): _MIXTURE,
+    (Cluster, Kernel): CLUSTER_KERNEL,
+    (Cluster, Raised): CLUSTER_RAISED,
 }
+
+# Pairs whose route takes either or both of them debiased as well; looked up first.
+DEBIASED_ROUTES: dict[tuple[type[Rows], type[Rows]], Route] = {(Sparse, Cluster): GRAPH_CLUSTER}
 
 
 def route_of(p: Rows, q: Rows) -> Route:
     """The route that a divergence of p and q takes."""
-    return ROUTES.get((type(p), type(q)), GENERIC)
+    bases = type(base_of(p)), type(base_of(q))
+    return DEBIASED_ROUTES.get(bases) or ROUTES.get((type(p), type(q)), GENERIC)
 
 
 def register_route(p_type: type[Rows], q_type: type[Rows], route: Route) -> None:
@@ -187,7 +125,7 @@ def register_route(p_type: type[Rows], q_type: type[Rows], route: Route) -> None
     for kind in (p_type, q_type):
         if not (isinstance(kind, type) and issubclass(kind, Rows)):
             raise RouteError(f"A route is for two Rows types, got {kind!r}.")
-    if (p_type, q_type) in ROUTES:
-        taken = ROUTES[p_type, q_type].name
-        raise RouteError(f"({p_type.__name__}, {q_type.__name__}) already takes the route {taken}.")
+    taken = DEBIASED_ROUTES.get((p_type, q_type)) or ROUTES.get((p_type, q_type))
+    if taken is not None:
+        raise RouteError(f"({p_type.__name__}, {q_type.__name__}) already takes the route {taken.name}.")
     ROUTES[p_type, q_type] = route

@@ -29,7 +29,7 @@ class Rows(ABC):
     """A conditional distribution over candidates for each of n anchors: an n x m matrix whose rows sum to 1.
 
     A row may be empty (an anchor without any neighbor); the divergences give it 0 and `objective` drops it.
-    A structure implements `support`, `log_at` and `work_per_cell`; everything else follows. The five structures are
+    A structure implements `support`, `log_at` and `work_per_cell`; everything else follows. The six structures are
     final: wrap them, do not subclass them.
     """
 
@@ -62,6 +62,10 @@ class Rows(ABC):
 
     def prepare(self) -> None:  # noqa: B027 - only structures with something to share between blocks override it
         """Compute what all blocks of rows share, once, before they are visited."""
+
+    def settle(self) -> Rows:
+        """These rows, with all done that must look at data; inside ``torch.compile`` that waits for a divergence."""
+        return self
 
     def empty(self, rows: slice) -> Tensor:
         """Which of these rows have no mass at all, (b,) booleans."""
@@ -125,15 +129,20 @@ def own_columns(
         return torch.zeros((1, 1), dtype=torch.bool, device=device)
     if columns is None:
         columns = torch.arange(shape[-1], device=device)
-    return columns == torch.arange(rows.start, rows.stop, device=device)[:, None]
+    own = candidates.own(rows)
+    return columns == torch.arange(own.start, own.stop, device=device)[:, None]
 
 
-def check_square(n: int, candidates: Candidates) -> None:
-    """Self-exclusion speaks of anchor i and column i: it needs as many anchors as columns."""
-    if candidates.excludes_self and n != candidates.size:
+def check_own(n: int, candidates: Candidates) -> None:
+    """Self can be excluded only where each of n anchors is known to be a column."""
+    if candidates.first is not None:
+        if candidates.first + n > candidates.size:
+            raise CandidatesError(f"The anchors must be columns themselves, got {n} anchors and {candidates}.")
+    elif candidates.excludes_self and n != candidates.size:
         raise CandidatesError(
             f"Self can only be excluded when the anchors are the candidates, got {n} anchors and {candidates}. "
-            "Pass candidates=Candidates.all(m) for another set of columns."
+            "Pass candidates=Candidates.all(m) for another set of columns, or Candidates.others(m, first=j) when the "
+            "anchors are the columns from j on."
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -12,6 +13,16 @@ from torchicon.core.numerics import at_least_float32
 
 # Up to this many dimensions distances are summed from differences: exact, and as fast as a matrix product.
 _DIFFERENCE_DIMENSIONS = 4
+
+
+class FusedForm(NamedTuple):
+    r"""A score that a fused kernel knows: ``factor`` times a function of two feature vectors.
+
+    ``of`` names it: "inner" is $a \cdot b$, "sq_dist" is $|a - b|^2$, "log1p_sq_dist" is $\log(1 + |a - b|^2)$.
+    """
+
+    of: Literal["inner", "sq_dist", "log1p_sq_dist"]
+    factor: float
 
 
 class Score(ABC):
@@ -39,6 +50,25 @@ class Score(ABC):
 
     def mean_pairwise(self, a: Tensor, b: Tensor) -> Tensor | None:
         """Mean over all rows of b (m, d) of the scores of each row of a, in O(n d); None if there is no such form."""
+        return None
+
+    def weighted_pairwise(self, a: Tensor, b: Tensor, weight: Tensor) -> Tensor | None:
+        """Sums over b (m, d) of the scores of each row of a (n, d), weighted by each column of weight (m, c): (n, c).
+
+        In O((n + m) c d) for what is linear in inner products or squared distances, by `fused_form`; None for others.
+        """
+        form = self.fused_form()
+        if form is None or form.of == "log1p_sq_dist":
+            return None
+        if form.of == "inner":
+            return form.factor * (a @ (b.T @ weight))
+        total = weight.sum(0)
+        center = (weight / torch.where(total == 0, 1.0, total)).T @ b
+        # Parallel-axis theorem: around its center a cluster's sum of squares has no cross term.
+        return form.factor * (total * pairwise_sq_dist(a, center) + (weight * pairwise_sq_dist(b, center)).sum(0))
+
+    def fused_form(self) -> FusedForm | None:
+        """The form that lets a CUDA device fuse the normalizer (`torchicon.core.fused`); None leaves it to tiles."""
         return None
 
 
@@ -72,6 +102,10 @@ class Radial(Score):
     @abstractmethod
     def slope(self, sq_dist: Tensor) -> Tensor:
         """Derivative of the log-kernel with respect to the squared distance, elementwise."""
+
+    def kernel(self, sq_dist: Tensor) -> Tensor:
+        """The kernel itself, elementwise."""
+        return self.log_kernel(sq_dist).exp()
 
     def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
         """The log-kernel of all squared distances."""

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from torchicon.core.candidates import Candidates
+from torchicon.core.compiled import later
 from torchicon.core.numerics import at_least_float32, log_normalize, safe_log, segment_logsumexp
-from torchicon.core.rows import Rows, Support, check_square
+from torchicon.core.rows import Rows, Support, check_own
 
 
 @final
@@ -21,7 +22,7 @@ class Sparse(Rows):
         indptr: (n + 1,) where each row's edges start.
         columns: (e,) column of each edge, without repeats in a row.
         log_weight: (e,) unnormalized log-weights, nats; gradients flow into it. Omitted: uniform rows.
-        candidates: the columns. An edge from i to column i is refused when they exclude self.
+        candidates: the columns. An edge from an anchor to its own column is refused when they exclude self.
         log_mass: (n,) log-share of each anchor in a jointly normalized p; uniform when omitted.
         own_candidates: an anchor's edges, those without mass too, are all the candidates that it has, as in a ball of a
             memory bank; else it may pick any of ``candidates``. `debias` spreads over them.
@@ -42,27 +43,35 @@ class Sparse(Rows):
         own_candidates: bool = False,
     ) -> None:
         self.candidates, self.own_candidates = candidates, own_candidates
-        self.indptr = indptr.long()
+        self.indptr, self.columns, self._log_mass = indptr.long(), columns.long(), log_mass
         if log_weight is None:  # in float64, so that log(1/k) is exact enough for any q; routes cast it to q's type
             log_weight = torch.zeros(len(columns), dtype=torch.float64, device=columns.device)
+        self.log_p = at_least_float32(log_weight)
+        if not torch.compiler.is_compiling():
+            self.settle()
+
+    def settle(self) -> Sparse:
+        """Check, sort and normalize the edges, once."""
+        if hasattr(self, "counts"):
+            return self
         first, last = int(self.indptr[0]), int(self.indptr[-1])
-        if first != 0 or not len(columns) == len(log_weight) == last:
+        if first != 0 or not len(self.columns) == len(self.log_p) == last:
             raise ValueError(
-                f"indptr runs from {first} to {last}, but there are {len(columns)} columns "
-                f"and {len(log_weight)} weights."
+                f"indptr runs from {first} to {last}, but there are {len(self.columns)} columns "
+                f"and {len(self.log_p)} weights."
             )
-        check_square(self.n, candidates)
+        check_own(self.n, self.candidates)
         self.counts = self.indptr.diff()
-        self.anchor = torch.repeat_interleave(torch.arange(self.n, device=columns.device), self.counts)
+        self.anchor = torch.repeat_interleave(torch.arange(self.n, device=self.columns.device), self.counts)
         # Edges in order of column within their row: log_at finds them by bisection.
-        self._key, order = torch.sort(self.anchor * candidates.size + columns.long())
-        self.columns = columns.long()[order]
+        self._key, order = torch.sort(self.anchor * self.candidates.size + self.columns)
+        self.columns = self.columns[order]
         self._check_edges()
-        log_weight = at_least_float32(log_weight)[order]
+        log_weight = self.log_p[order]
         log_total = segment_logsumexp(log_weight, self.anchor, self.n)
         # A row whose every weight is zero is empty: -inf - (-inf) would be NaN.
         self.log_p = log_weight - torch.where(log_total == -math.inf, 0.0, log_total)[self.anchor]
-        self._log_mass = log_mass
+        return self
 
     def _check_edges(self) -> None:
         columns, m = self.columns, self.candidates.size
@@ -74,8 +83,9 @@ class Sparse(Rows):
         if repeated.any():
             e = int(repeated.nonzero()[0])
             raise ValueError(f"Row {int(self.anchor[e])} lists column {int(columns[e])} twice; add the weights.")
-        if self.candidates.excludes_self and (columns == self.anchor).any():
-            i = int(self.anchor[columns == self.anchor][0])
+        own = columns == self.anchor + (self.candidates.first or 0)
+        if self.candidates.excludes_self and own.any():
+            i = int(self.anchor[own][0])
             raise ValueError(f"Row {i} has mass on itself, but the candidates are {self.candidates}.")
 
     @classmethod
@@ -87,6 +97,7 @@ class Sparse(Rows):
         return cls(indptr, columns.reshape(-1), flat, candidates=candidates)
 
     @classmethod
+    @later(lambda cls, anchor, column, weight=None, *, n, candidates: (n, candidates, _weights(anchor, weight).dtype))
     def from_edges(
         cls, anchor: Tensor, column: Tensor, weight: Tensor | None = None, *, n: int, candidates: Candidates
     ) -> Sparse:
@@ -95,9 +106,7 @@ class Sparse(Rows):
         Raises:
             ValueError: an anchor outside [0, n), a column outside the candidates, or a negative weight.
         """
-        if weight is None:
-            weight = torch.ones(len(anchor), dtype=torch.float64, device=anchor.device)
-        weight = at_least_float32(weight)
+        weight = _weights(anchor, weight)
         # An index out of range would name a cell of another row.
         wrong = (anchor < 0) | (anchor >= n) | (column < 0) | (column >= candidates.size) | (weight < 0)
         if wrong.any():
@@ -112,6 +121,7 @@ class Sparse(Rows):
         indptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
         return cls(indptr, key % candidates.size, safe_log(total), candidates=candidates)
 
+    @later(lambda self, index: (len(index), self.candidates.restrict(index), self.dtype))
     def restrict(self, index: Tensor) -> Sparse:
         """Rows and columns ``index`` (b,) of a square graph, renormalized: p within a batch (theory 1).
 
@@ -185,3 +195,10 @@ class Sparse(Rows):
     def work_per_cell(self, *, gathered: bool) -> int:
         """Values, indices and masks of one edge."""
         return 8 if gathered else 2
+
+
+def _weights(edges: Tensor, weight: Tensor | None) -> Tensor:
+    """One each in float64, when omitted."""
+    if weight is None:
+        return torch.ones(len(edges), dtype=torch.float64, device=edges.device)
+    return at_least_float32(weight)

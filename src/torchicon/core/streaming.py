@@ -1,17 +1,20 @@
 r"""The streamed log-normalizer $\log \sum_j e^{s_{ij}}$: all pairs, in tiles, recomputed in the backward pass.
 
 Only (n,) numbers are kept. When the anchors are the candidates, $s_{ij} = s_{ji}$ and a tile serves its rows and its
-columns, so half of the tiles are visited.
+columns, so half of the tiles are visited. On a CUDA device the tiles are a kernel's (`torchicon.core.fused`) where it
+knows the score.
 """
 
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from torchicon.core.fused import FusedNormalizer
 from torchicon.core.numerics import block_bytes
 from torchicon.core.score import Score
 
@@ -44,18 +47,18 @@ class Tiling:
         side = max(1, math.isqrt(block_bytes() // (_LIVE_TILES * dtype.itemsize)))
         self.side = min(side, _CPU_TILE) if device.type == "cpu" else side
         self.own = own
-        self.edges: tuple[Tensor, Tensor, list[int], int] | None = None
-        if edges is not None and len(edges[0]):
-            symmetric = symmetric and _is_symmetric(*edges, self.m)
-            self._sort_edges(*edges)
-        self.symmetric = symmetric
+        self.edges = edges if edges is not None and len(edges[0]) else None
+        self.symmetric = symmetric and (self.edges is None or _is_symmetric(*self.edges, self.m))
 
-    def _sort_edges(self, anchor: Tensor, column: Tensor) -> None:
+    @cached_property
+    def _edges_by_tile(self) -> tuple[Tensor, Tensor, list[int], int]:
+        assert self.edges is not None
+        anchor, column = self.edges
         across = -(-self.m // self.side)
         tile, order = torch.sort(anchor // self.side * across + column // self.side)
         count = across * -(-self.n // self.side)
         start = torch.searchsorted(tile, torch.arange(count + 1, device=tile.device))
-        self.edges = (anchor[order] % self.side, column[order] % self.side, start.tolist(), across)
+        return anchor[order] % self.side, column[order] % self.side, start.tolist(), across
 
     def tiles(self) -> list[tuple[slice, slice]]:
         """Row and column slices of every tile to visit."""
@@ -67,7 +70,7 @@ class Tiling:
         if self.own and rows.start == columns.start:
             scores.fill_diagonal_(-math.inf)
         if self.edges is not None:
-            row, column, start, across = self.edges
+            row, column, start, across = self._edges_by_tile
             tile = rows.start // self.side * across + columns.start // self.side
             inside = slice(start[tile], start[tile + 1])
             scores[row[inside], column[inside]] = -math.inf
@@ -83,7 +86,13 @@ def _is_symmetric(anchor: Tensor, column: Tensor, m: int) -> bool:
 
 
 def log_normalizer(
-    score: Score, anchors: Tensor, keys: Tensor, tiling: Tiling, row_scale: Tensor | None = None
+    score: Score,
+    anchors: Tensor,
+    keys: Tensor,
+    tiling: Tiling,
+    row_scale: Tensor | None = None,
+    *,
+    half: bool = False,
 ) -> Tensor:
     """Log-sum-exp over the candidates of each anchor's scores, (n,); -inf for an anchor without candidates.
 
@@ -92,32 +101,25 @@ def log_normalizer(
         anchors: (n, d) features.
         keys: (m, d) features; the very same tensor as ``anchors`` when the tiling is symmetric.
         tiling: tiles and masks.
+        half: the features are of points in half precision, and a CUDA device may round them to tf32.
     """
-    result: Tensor = _LogNormalizer.apply(anchors, keys, score, tiling, row_scale)  # type: ignore[no-untyped-call]
+    result: Tensor = _LogNormalizer.apply(anchors, keys, score, tiling, row_scale, half)  # type: ignore[no-untyped-call]
     return result
 
 
 class _LogNormalizer(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor, score: Score, tiling: Tiling, row_scale: Tensor | None) -> Tensor:
+    def forward(
+        ctx: Any, a: Tensor, b: Tensor, score: Score, tiling: Tiling, row_scale: Tensor | None, half: bool
+    ) -> Tensor:
+        fused = FusedNormalizer.of(score, a, b, tiling, half=half)
         with torch.autocast(a.device.type, enabled=False):
-            lse = a.new_full((len(a),), -math.inf)
-            shared_shift = not a.is_cuda  # the check needs the host to wait for the device
-            for rows, columns in tiling.tiles():
-                scores = _tile(score, tiling, a[rows], b[columns], rows, columns, row_scale)
-                if not tiling.symmetric or rows == columns:
-                    lse[rows] = torch.logaddexp(lse[rows], scores.logsumexp(1))
-                    continue
-                of_rows, of_columns = None, None
-                if shared_shift:
-                    of_rows, of_columns = _shared_shift_lse(scores.clone())
-                    shared_shift = of_rows is not None
-                of_rows = scores.logsumexp(1) if of_rows is None else of_rows
-                of_columns = scores.logsumexp(0) if of_columns is None else of_columns
-                lse[rows] = torch.logaddexp(lse[rows], of_rows)
-                lse[columns] = torch.logaddexp(lse[columns], of_columns)
+            if fused is None:
+                lse = _lse_by_tiles(score, tiling, a, b, row_scale)
+            else:
+                lse = fused.log_normalizer(a, b, row_scale)
         ctx.save_for_backward(a, b, lse, row_scale)
-        ctx.score, ctx.tiling = score, tiling
+        ctx.score, ctx.tiling, ctx.fused = score, tiling, fused
         return lse
 
     @staticmethod
@@ -128,21 +130,49 @@ class _LogNormalizer(torch.autograd.Function):
                 "yourself: Dense(scores), with memory n x m."
             )
         a, b, lse, row_scale = ctx.saved_tensors
-        score, tiling = ctx.score, ctx.tiling
         candidates = lse != -math.inf
         grad, lse = torch.where(candidates, grad, 0.0), torch.where(candidates, lse, 0.0)
-        grad_a, grad_b = torch.zeros_like(a), torch.zeros_like(b)
-        both = grad_a if tiling.symmetric else grad_b
         with torch.autocast(a.device.type, enabled=False):
-            for rows, columns in tiling.tiles():
-                scores = _tile(score, tiling, a[rows], b[columns], rows, columns, row_scale)
-                weight = _tile_gradient(scores, grad, lse, rows, columns, mirrored=tiling.symmetric and rows != columns)
-                if row_scale is not None:
-                    weight *= row_scale[rows, None]
-                of_rows, of_columns = score.pull_back(a[rows], b[columns], weight)
-                grad_a[rows] += of_rows
-                both[columns] += of_columns
-        return grad_a, None if tiling.symmetric else grad_b, None, None, None
+            if ctx.fused is None:
+                of_both = _pull_back_by_tiles(ctx.score, ctx.tiling, a, b, row_scale, lse, grad)
+            else:
+                of_both = ctx.fused.pull_back(a, b, row_scale, lse, grad, ctx.needs_input_grad[:2])
+        return *of_both, None, None, None, None
+
+
+def _lse_by_tiles(score: Score, tiling: Tiling, a: Tensor, b: Tensor, row_scale: Tensor | None) -> Tensor:
+    lse = a.new_full((len(a),), -math.inf)
+    shared_shift = not a.is_cuda  # the check needs the host to wait for the device
+    for rows, columns in tiling.tiles():
+        scores = _tile(score, tiling, a[rows], b[columns], rows, columns, row_scale)
+        if not tiling.symmetric or rows == columns:
+            lse[rows] = torch.logaddexp(lse[rows], scores.logsumexp(1))
+            continue
+        of_rows, of_columns = None, None
+        if shared_shift:
+            of_rows, of_columns = _shared_shift_lse(scores.clone())
+            shared_shift = of_rows is not None
+        of_rows = scores.logsumexp(1) if of_rows is None else of_rows
+        of_columns = scores.logsumexp(0) if of_columns is None else of_columns
+        lse[rows] = torch.logaddexp(lse[rows], of_rows)
+        lse[columns] = torch.logaddexp(lse[columns], of_columns)
+    return lse
+
+
+def _pull_back_by_tiles(
+    score: Score, tiling: Tiling, a: Tensor, b: Tensor, row_scale: Tensor | None, lse: Tensor, grad: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    grad_a, grad_b = torch.zeros_like(a), torch.zeros_like(b)
+    both = grad_a if tiling.symmetric else grad_b
+    for rows, columns in tiling.tiles():
+        scores = _tile(score, tiling, a[rows], b[columns], rows, columns, row_scale)
+        weight = _tile_gradient(scores, grad, lse, rows, columns, mirrored=tiling.symmetric and rows != columns)
+        if row_scale is not None:
+            weight *= row_scale[rows, None]
+        of_rows, of_columns = score.pull_back(a[rows], b[columns], weight)
+        grad_a[rows] += of_rows
+        both[columns] += of_columns
+    return grad_a, None if tiling.symmetric else grad_b
 
 
 def _tile(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torchicon.data.errors import DataError, reading, suggest
 from torchicon.data.table import Parts
 
+_MAPPED_BYTES = 2**30  # features that take more stay in their file, and are read as they are needed
 FEATURE_NAMES = ("X", "features", "x")
 _NO_PICKLE = (
     "Such arrays are pickles, which can run code, so they are never loaded. "
@@ -32,7 +33,9 @@ def read_npy(path: Path, labels: str | None) -> Parts:
         )
     with reading(path, ".npy"):
         try:  # mapped before it is copied: a header that promises more than the file holds costs no memory
-            array: NDArray[Any] = np.array(np.lib.format.open_memmap(path, mode="r"))
+            array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+            if array.nbytes <= _MAPPED_BYTES or array.ndim != 2 or array.dtype.kind != "f":
+                array = np.array(array)
         except ValueError as error:
             if "Python objects" in str(error):
                 raise DataError("holds Python objects", path, _NO_PICKLE) from error

@@ -8,14 +8,15 @@ from numpy.typing import NDArray
 
 from torchicon.data.errors import DataError
 
+_BLOCK = 2**22  # values looked at together
 
-def check_features(
-    x: object, *, minimum: int, what: str, columns: Sequence[str] | None = None
-) -> NDArray[np.float32] | NDArray[np.float64]:
+
+def check_features(x: object, *, minimum: int, what: str, columns: Sequence[str] | None = None) -> NDArray[Any]:
     """The features as a finite (n, d) array of float32 or float64, n at least ``minimum``.
 
     float32 and float64 keep their precision. float16, bool and integers of 8 and 16 bits become float32, which
-    holds them exactly; wider integers become float64.
+    holds them exactly; wider integers become float64. A memory-mapped array is looked at block by block, and stays as
+    it is.
 
     Args:
         x: (n, d), anything that numpy reads as an array of numbers.
@@ -54,8 +55,11 @@ def check_features(
         rows = "one row" if n == 1 else f"{n} rows"
         raise DataError(f"has {rows}, but at least {minimum} are needed", what, "Give more samples.")
     narrow = array.dtype.itemsize <= 2 or (array.dtype.kind == "f" and array.dtype.itemsize == 4)
-    checked: NDArray[np.float32] | NDArray[np.float64]
-    checked = array.astype(np.float32, copy=False) if narrow else array.astype(np.float64, copy=False)
+    checked: NDArray[Any]
+    if isinstance(x, np.memmap) and array.dtype.kind == "f":
+        checked = x
+    else:
+        checked = array.astype(np.float32 if narrow else np.float64, copy=False)
     _check_finite(checked, what, columns)
     return checked
 
@@ -119,21 +123,24 @@ def _refuse_missing(missing: NDArray[np.bool_], name: str, where: str) -> None:
 
 
 def _check_finite(x: NDArray[np.floating[Any]], what: str, columns: Sequence[str] | None) -> None:
-    finite = np.isfinite(x)
-    if finite.all():
-        return
-    bad = np.flatnonzero(~finite)
-    places = []
-    for row, column in zip(*np.unravel_index(bad[:3], x.shape), strict=True):
-        kind = "NaN" if np.isnan(x[row, column]) else "infinity"
-        name = f"{columns[column]!r} ({column})" if columns is not None else str(column)
-        places.append(f"{kind} in row {row}, column {name}")
-    more = ", ..." if bad.size > 3 else ""
-    raise DataError(
-        f"must be finite, but {bad.size} of {x.shape[0]} x {x.shape[1]} values are not: "
-        + "; ".join(places)
-        + more
-        + " (counted from 0)",
-        what,
-        "Drop these rows or fill in their values, for example with sklearn.impute.SimpleImputer.",
-    )
+    n, d = x.shape
+    count = 0
+    places: list[str] = []
+    step = max(1, _BLOCK // d)
+    for start in range(0, n, step):
+        block = x[start : start + step]
+        bad = np.argwhere(~np.isfinite(block))
+        count += len(bad)
+        for row, column in bad[: 3 - len(places)]:
+            kind = "NaN" if np.isnan(block[row, column]) else "infinity"
+            name = f"{columns[column]!r} ({column})" if columns is not None else str(column)
+            places.append(f"{kind} in row {start + row}, column {name}")
+    if count:
+        raise DataError(
+            f"must be finite, but {count} of {n} x {d} values are not: "
+            + "; ".join(places)
+            + (", ..." if count > 3 else "")
+            + " (counted from 0)",
+            what,
+            "Drop these rows or fill in their values, for example with sklearn.impute.SimpleImputer.",
+        )

@@ -58,9 +58,11 @@ def read_table(path: str | Path, *, labels: str | None = None) -> Table:
     assert parts.features is not None  # where there were none, the pictures' pixels are
     n, d = parts.features.shape
     columns = parts.columns or [f"c{column}" for column in range(d)]
-    features = check_features(to_float32(parts.features), minimum=1, what=str(path), columns=columns)
+    mapped = isinstance(parts.features, np.memmap)
+    features = parts.features if mapped else to_float32(parts.features)
+    features = check_features(features, minimum=1, what=str(path), columns=columns)
     return Table(
-        features=np.require(to_float32(features), requirements=["C", "O", "W"]),
+        features=features if mapped else np.require(to_float32(features), requirements=["C", "O", "W"]),
         labels=parts.labels,
         label_name=labels,
         row_names=parts.row_names or [str(row) for row in range(n)],

@@ -16,7 +16,7 @@ class Table:
     """n samples as a user's file holds them, ready to be clustered and looked at.
 
     Attributes:
-        features: (n, d) float32, finite.
+        features: (n, d) float32, finite; of a .npy file of more than 1 GiB its own floating numbers, mapped read-only.
         labels: (n,) integers, bools or text, none missing; None when none were asked for.
         label_name: the column, array or folder level that the labels come from.
         row_names: n texts: the text columns, an id, a file's path, or the row's number.
@@ -27,7 +27,7 @@ class Table:
         notes: what a user should know about how the file was read, a sentence each.
     """
 
-    features: NDArray[np.float32]
+    features: NDArray[np.floating[Any]]
     labels: NDArray[Any] | None
     label_name: str | None
     row_names: list[str]

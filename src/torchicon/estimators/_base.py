@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sps
+import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
@@ -14,6 +15,7 @@ from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from torchicon.estimators import _persistence
+from torchicon.estimators._points import MappedPoints, Points, check_finite, is_mapped
 
 _DENSE_BYTES = 2**30
 
@@ -59,6 +61,21 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
                 "in all). Drop or impute them, for instance with sklearn.impute.SimpleImputer."
             )
         return np.require(x, requirements=["C", "W"])  # torch takes no read-only memory
+
+    def _points(self, X: Any, *, reset: bool, minimum: int = 1) -> Points:
+        """X as finite points (n, d): a tensor, or what reads an array on disk or in half precision in blocks."""
+        if not is_mapped(X):
+            return torch.from_numpy(self._features(X, reset=reset, minimum=minimum))
+        x = validate_data(
+            self,
+            X.detach().cpu().numpy() if isinstance(X, Tensor) else X,
+            reset=reset,
+            dtype=None,
+            ensure_all_finite=False,
+            ensure_min_samples=minimum,
+        )
+        check_finite(x)
+        return MappedPoints(x)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json and model.safetensors into ``folder`` (made if missing); nothing is pickled.

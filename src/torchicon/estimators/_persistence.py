@@ -59,8 +59,8 @@ def save(estimator: Any, folder: Path) -> None:
     }
     folder.mkdir(parents=True, exist_ok=True)
     # The weights first: a folder with a config.json is whole.
-    _write(folder / _WEIGHTS, serialize(arrays))
-    _write(folder / _CONFIG, json.dumps(config, indent=2).encode())
+    write_whole(folder / _WEIGHTS, serialize(arrays))
+    write_whole(folder / _CONFIG, json.dumps(config, indent=2).encode())
 
 
 def load(kind: type[Any], folder: Path, objects: Mapping[str, Any]) -> Any:
@@ -131,7 +131,7 @@ def _read_config(kind: type[Any], folder: Path) -> dict[str, Any]:
     return config
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Write a whole file or none of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

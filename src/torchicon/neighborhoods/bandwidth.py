@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from torchicon.core import Kernel
+from torchicon.core.compiled import operator
 from torchicon.core.numerics import row_blocks
 from torchicon.neighborhoods.perplexity import calibrate
 
@@ -31,6 +32,7 @@ class Perplexity:
             raise ValueError(f"A perplexity counts neighbors and must be at least 1, got {self.value}.")
 
 
+@operator(lambda unscaled, perplexity: ((unscaled.n,), torch.float64))
 @torch.no_grad()
 def precisions(unscaled: Kernel, perplexity: Perplexity) -> Tensor:
     """Precision beta_i = 1 / (2 sigma_i^2) of each anchor, (n,), for a kernel whose scores are -sq_dist."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from torchicon.core import Candidates, Cluster
-from torchicon.core.numerics import at_least_float32
+from torchicon.core.numerics import at_least_float32, readable
 
 
 @final
@@ -53,7 +53,7 @@ class Clusters:
 
         Raises:
             ValueError: weights of another length, a negative one, or a negative probability (the last two are checked
-                on a CPU only: a GPU would have to wait).
+                on a CPU only, and not inside ``torch.compile``: a GPU would have to wait, a graph would break).
         """
         phi = _nonnegative(at_least_float32(phi), "Cluster probabilities", "Give logits.softmax(1)")
         keys = phi if keys is None else _nonnegative(at_least_float32(keys), "Keys", "Give logits.softmax(1)")
@@ -72,12 +72,12 @@ class Clusters:
 def _checked(weights: Tensor, m: int) -> Tensor:
     if weights.shape != (m,):
         raise ValueError(f"weights must have shape ({m},), one a candidate, got {tuple(weights.shape)}.")
-    if weights.device.type == "cpu" and bool(weights.isnan().any()):
+    if readable(weights) and bool(weights.isnan().any()):
         raise ValueError("weights must be at least 0, got nan. Give degrees, for example.")
     return _nonnegative(weights, "weights", "Give degrees, for example")
 
 
 def _nonnegative(values: Tensor, name: str, way_out: str) -> Tensor:
-    if values.device.type == "cpu" and bool((values < 0).any()):  # NaN, of an encoder that diverged, shows in the loss
+    if readable(values) and bool((values < 0).any()):  # NaN, of an encoder that diverged, shows in the loss
         raise ValueError(f"{name} must be at least 0, got {float(values.detach().min()):.3g}. {way_out}.")
     return values

@@ -11,6 +11,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from torchicon.core.numerics import readable
 from torchicon.neighborhoods.recipe import KernelRecipe
 
 
@@ -53,7 +54,7 @@ class LogDot(KernelRecipe):
     def features(self, x: Tensor) -> Tensor:
         """The probabilities."""
         x = super().features(x)
-        if x.device.type == "cpu" and not bool((x > 0).all()):
+        if readable(x) and not bool((x > 0).all()):
             raise ValueError(
                 f"LogDot needs positive probabilities, got {float(x.min()):.3g}: two rows without a common cluster "
                 "have no score. Call it with smooth_probabilities(phi, 0.01)."

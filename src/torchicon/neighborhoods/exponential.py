@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from torchicon.core import Radial
-from torchicon.core.score import mean_sq_dist, pull_back_through
+from torchicon.core.score import FusedForm, mean_sq_dist, pull_back_through
 from torchicon.neighborhoods.recipe import KernelRecipe, require_positive
 
 
@@ -75,6 +75,10 @@ class Exponential(Radial, KernelRecipe):
     def mean_pairwise(self, a: Tensor, b: Tensor) -> Tensor | None:
         """Minus the mean squared distance; no closed form for gamma < 2."""
         return -mean_sq_dist(a, b) if self.gamma == 2 else None
+
+    def fused_form(self) -> FusedForm | None:
+        """Minus the squared distance; below 2 distances have to be summed from differences."""
+        return FusedForm("sq_dist", -1.0) if self.gamma == 2 else None
 
 
 def _power(x: Tensor, exponent: float) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from torchicon.core import Candidates, Kernel, Radial
-from torchicon.core.score import mean_sq_dist
+from torchicon.core.score import FusedForm, mean_sq_dist
 from torchicon.neighborhoods.bandwidth import Perplexity, precisions
 from torchicon.neighborhoods.recipe import KernelRecipe, require_positive
 
@@ -53,6 +53,10 @@ class Gaussian(Radial, KernelRecipe):
     def mean_pairwise(self, a: Tensor, b: Tensor) -> Tensor | None:
         """Minus the mean squared distance."""
         return -mean_sq_dist(a, b)
+
+    def fused_form(self) -> FusedForm:
+        """Minus the squared distance."""
+        return FusedForm("sq_dist", -1.0)
 
     def __call__(self, anchors: Tensor, keys: Tensor | None = None, *, candidates: Candidates | None = None) -> Kernel:
         """Rows over the other anchors, or over ``keys``; see `KernelRecipe`."""

@@ -8,7 +8,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from torchicon.core import Candidates, Dense, Sparse
+from torchicon.core import Candidates, Raised, Sparse
 from torchicon.core.numerics import at_least_float32
 from torchicon.neighborhoods.recipe import require_positive
 
@@ -56,8 +56,8 @@ class NormalizedCut:
     def __post_init__(self) -> None:
         require_positive("temperature", self.temperature)
 
-    def __call__(self, weight: Tensor, *, candidates: Candidates | None = None) -> Dense:
-        """Rows from nonnegative weights (n, n), dense or a sparse COO tensor; memory n x n, no row has a zero.
+    def __call__(self, weight: Tensor, *, candidates: Candidates | None = None) -> Raised:
+        """Rows from nonnegative weights (n, n), dense or a sparse COO tensor; memory follows the edges.
 
         Self is among the candidates, with the weight of its loop, 0 as a rule. A node without edges has degree 0 and
         is as far from everyone as any that is not a neighbor.
@@ -65,9 +65,12 @@ class NormalizedCut:
         Raises:
             ValueError: a negative weight.
         """
-        weight = at_least_float32(weight.to_dense() if weight.is_sparse else weight)
-        if (weight < 0).any():
-            i, j = (int(v) for v in torch.nonzero(weight < 0)[0])
-            raise ValueError(f"Weights must be nonnegative, got {weight[i, j]:.3g} at [{i}, {j}].")
-        degree = weight.sum(0)
-        return Dense(weight / (torch.where(degree == 0, 1.0, degree) * self.temperature), candidates)
+        coo = (weight if weight.is_sparse else weight.to_sparse()).coalesce()
+        (anchor, column), value = coo.indices(), at_least_float32(coo.values())
+        if (value < 0).any():
+            e = int((value < 0).nonzero()[0])
+            raise ValueError(f"Weights must be nonnegative, got {value[e]:.3g} at [{anchor[e]}, {column[e]}].")
+        n = len(weight)
+        degree = value.new_zeros(n).index_add(0, column, value)
+        scores = value / (torch.where(degree == 0, 1.0, degree) * self.temperature)[column]
+        return Raised(anchor, column, scores, n=n, candidates=Candidates.all(n) if candidates is None else candidates)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from torchicon.core import Candidates, Sparse
+from torchicon.core.compiled import later
 
 
 @final
@@ -25,12 +26,20 @@ class Positives:
             [0., 0., 0., 0.]], dtype=torch.float64)
     """
 
-    def __call__(self, groups: Tensor, *, candidates: Candidates | None = None) -> Sparse:
-        """Rows from (n,) integer groups: an image's number for its views, or a class."""
-        anchor, column = _same_group(groups, "groups")
-        other = anchor != column
-        candidates = Candidates.others(len(groups)) if candidates is None else candidates
-        return _from_sorted(anchor[other], column[other], len(groups), candidates)
+    def __call__(self, groups: Tensor, keys: Tensor | None = None, *, candidates: Candidates | None = None) -> Sparse:
+        """Rows from integer groups: an image's number for its views, or a class.
+
+        Args:
+            groups: (n,) of the anchors.
+            keys: (m,) of the columns, such as a memory bank's, or those of every process; the anchors' when omitted.
+            candidates: the columns. Over other ``keys`` an anchor may be one of them where they exclude self or know
+                where it is (`Candidates.first`); it is never its own positive.
+        """
+        m = _count_columns(groups, keys, "groups")
+        if candidates is None:
+            candidates = Candidates.others(m) if keys is None else Candidates.all(m)
+        may_be_own = keys is None or candidates.excludes_self or candidates.first is not None
+        return _same_group(groups, keys, candidates, without_own=may_be_own)
 
 
 @final
@@ -44,11 +53,11 @@ class Classes:
             [0.5000, 0.0000, 0.5000]], dtype=torch.float64)
     """
 
-    def __call__(self, labels: Tensor, *, candidates: Candidates | None = None) -> Sparse:
-        """Rows from (n,) integer labels."""
-        anchor, column = _same_group(labels, "labels")
-        candidates = Candidates.all(len(labels)) if candidates is None else candidates
-        return _from_sorted(anchor, column, len(labels), candidates)
+    def __call__(self, labels: Tensor, keys: Tensor | None = None, *, candidates: Candidates | None = None) -> Sparse:
+        """Rows from (n,) integer labels over columns with the labels ``keys`` (m,), the anchors' when omitted."""
+        m = _count_columns(labels, keys, "labels")
+        candidates = Candidates.all(m) if candidates is None else candidates
+        return _same_group(labels, keys, candidates, without_own=False)
 
 
 @final
@@ -84,9 +93,13 @@ class Pairs:
     """
 
     def __call__(self, n: int, *, candidates: Candidates | None = None, device: torch.device | None = None) -> Sparse:
-        """Rows for n anchors; the candidates are n columns, self included, when omitted."""
+        """Rows for n anchors; the candidates are n columns, self included, when omitted.
+
+        Where `Candidates.first` says that anchor 0 is column j, anchor i picks column j + i.
+        """
         candidates = Candidates.all(n) if candidates is None else candidates
-        return Sparse.from_neighbors(torch.arange(n, device=device)[:, None], candidates=candidates)
+        own = candidates.own(slice(0, n))
+        return Sparse.from_neighbors(torch.arange(own.start, own.stop, device=device)[:, None], candidates=candidates)
 
 
 def _require_integers(values: Tensor, name: str) -> None:
@@ -94,18 +107,33 @@ def _require_integers(values: Tensor, name: str) -> None:
         raise ValueError(f"{name} must be (n,) integers, got {values.dtype} of shape {tuple(values.shape)}.")
 
 
-def _same_group(groups: Tensor, name: str) -> tuple[Tensor, Tensor]:
-    """All (anchor, column) pairs of one group, self included, in order of anchor; memory follows the pairs."""
+def _count_columns(groups: Tensor, keys: Tensor | None, name: str) -> int:
+    keys = groups if keys is None else keys
     _require_integers(groups, name)
-    _, group, counts = torch.unique(groups, return_inverse=True, return_counts=True)
-    members = torch.argsort(group, stable=True)
+    _require_integers(keys, name)
+    return len(keys)
+
+
+@later(lambda groups, keys, candidates, *, without_own: (len(groups), candidates, torch.float64))
+def _same_group(groups: Tensor, keys: Tensor | None, candidates: Candidates, *, without_own: bool) -> Sparse:
+    """Uniform over the columns of an anchor's group; memory follows the pairs."""
+    keys = groups if keys is None else keys
+    if candidates.size != len(keys):
+        raise ValueError(
+            f"The candidates are {candidates}, but groups were given for {len(keys)} columns: give those of all as "
+            "keys."
+        )
+    values, group = torch.unique(torch.cat([groups, keys]), return_inverse=True)
+    group, of_key = group[: len(groups)], group[len(groups) :]
+    counts = torch.bincount(of_key, minlength=len(values))
+    members = torch.argsort(of_key, stable=True)
     first = (counts.cumsum(0) - counts)[group]
     size = counts[group]
     anchor = torch.repeat_interleave(torch.arange(len(groups), device=groups.device), size)
     slot = torch.arange(len(anchor), device=groups.device) - torch.repeat_interleave(size.cumsum(0) - size, size)
-    return anchor, members[torch.repeat_interleave(first, size) + slot]
-
-
-def _from_sorted(anchor: Tensor, column: Tensor, n: int, candidates: Candidates) -> Sparse:
-    counts = torch.bincount(anchor, minlength=n)
+    column = members[torch.repeat_interleave(first, size) + slot]
+    if without_own:
+        other = column != anchor + (candidates.first or 0)
+        anchor, column = anchor[other], column[other]
+    counts = torch.bincount(anchor, minlength=len(groups))
     return Sparse(torch.cat([counts.new_zeros(1), counts.cumsum(0)]), column, candidates=candidates)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from torchicon.core import Bilinear
+from torchicon.core.score import FusedForm
 from torchicon.neighborhoods.recipe import KernelRecipe, require_positive
 
 
@@ -26,6 +27,10 @@ class Dot(Bilinear, KernelRecipe):
     def features(self, x: Tensor) -> Tensor:
         """Vectors divided by the root of the temperature."""
         return _tempered(super().features(x), self.temperature)
+
+    def fused_form(self) -> FusedForm:
+        """The inner product."""
+        return FusedForm("inner", 1.0)
 
 
 @final
@@ -48,6 +53,10 @@ class Cosine(Bilinear, KernelRecipe):
     def features(self, x: Tensor) -> Tensor:
         """Unit vectors divided by the root of the temperature."""
         return _tempered(torch.nn.functional.normalize(super().features(x), dim=-1), self.temperature)
+
+    def fused_form(self) -> FusedForm:
+        """The inner product."""
+        return FusedForm("inner", 1.0)
 
 
 def _tempered(x: Tensor, temperature: float | Tensor) -> Tensor:

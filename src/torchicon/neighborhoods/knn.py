@@ -61,5 +61,19 @@ class NearestGaussian:
                 "lower the perplexity (a third of the points or less)."
             )
         found = nearest(x, k)
-        log_p = calibrate(found.value, self.perplexity).log_p.to(x.device)
-        return Sparse.from_neighbors(found.index.to(x.device), log_p, candidates=candidates)
+        return self.from_neighbors(found.index.to(x.device), found.value.to(x.device), candidates=candidates)
+
+    def from_neighbors(self, index: Tensor, sq_dist: Tensor, *, candidates: Candidates | None = None) -> Sparse:
+        """Rows from neighbors that are known: (n, k) indices and squared distances, without the anchor itself.
+
+        Raises:
+            ValueError: fewer neighbors than the perplexity, or distances that are negative or NaN.
+
+        >>> import torch
+        >>> NearestGaussian(1.0).from_neighbors(torch.tensor([[1], [0]]), torch.ones(2, 1)).dense()
+        tensor([[0., 1.],
+                [1., 0.]], dtype=torch.float64)
+        """
+        candidates = Candidates.others(len(index)) if candidates is None else candidates
+        log_p = calibrate(sq_dist, self.perplexity).log_p.to(index.device)
+        return Sparse.from_neighbors(index, log_p, candidates=candidates)

@@ -14,6 +14,7 @@ __all__ = ["Calibration", "calibrate"]
 # log beta, in units of the row's own mean distance, is sought in this interval: nearly uniform to nearly one-hot even
 # for rows whose distances span 290 orders of magnitude, and without overflow.
 _LOWEST, _HIGHEST = -40.0, 680.0
+_CELLS_AT_ONCE = 1 << 17  # what a core's cache holds of Newton's intermediates
 _MAX_STEPS = 300  # bisection alone would need 60 to reach the last bit; Newton takes about 6
 
 
@@ -47,6 +48,14 @@ def calibrate(sq_dist: Float[Tensor, "n k"], perplexity: float) -> Calibration:
     2.0
     """
     candidates = _validate(sq_dist, perplexity)
+    rows = max(1, _CELLS_AT_ONCE // max(1, sq_dist.shape[1]))
+    blocks = [slice(start, start + rows) for start in range(0, max(1, len(sq_dist)), rows)]
+    parts = [_calibrate(sq_dist[block], candidates[block], perplexity) for block in blocks]
+    return Calibration(torch.cat([part.log_p for part in parts]), torch.cat([part.beta for part in parts]))
+
+
+def _calibrate(sq_dist: Tensor, candidates: Tensor, perplexity: float) -> Calibration:
+    """Some rows, with their numbers of candidates."""
     distances = sq_dist.to(torch.float64)
     valid = distances < math.inf
     nearest = distances.amin(1, keepdim=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from torch import Tensor
 
 from torchicon.core import Candidates, Kernel, Score
+from torchicon.core.numerics import readable
 
 
 def require_positive(name: str, value: object) -> None:
-    """Refuse a number, or a learned tensor, that is not positive. Checked on a CPU only: a GPU would have to wait."""
+    """Refuse a number, or a learned tensor, that is not positive. Looked at where that is free (`readable`)."""
     if isinstance(value, Tensor):
-        if value.device.type == "cpu" and not bool((value > 0).all()):
+        if readable(value) and not bool((value > 0).all()):
             raise ValueError(
                 f"{name} must be positive, got {value.detach().tolist()}. To learn it, learn its logarithm: "
                 f"{name}=log_{name}.exp()."

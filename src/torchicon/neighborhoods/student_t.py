@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from torchicon.core import Radial
+from torchicon.core.score import FusedForm
 from torchicon.neighborhoods.recipe import KernelRecipe, require_positive
 
 
@@ -42,4 +43,13 @@ class StudentT(Radial, KernelRecipe):
 
     def slope(self, sq_dist: Tensor) -> Tensor:
         """Falls with the distance: far points push little."""
-        return (-(self.df + 1) / 2) / (1 + sq_dist)
+        return (1 + sq_dist).reciprocal() * (-(self.df + 1) / 2)
+
+    def kernel(self, sq_dist: Tensor) -> Tensor:
+        """A reciprocal for t-SNE: no logarithm."""
+        base = 1 + sq_dist
+        return base.reciprocal() if self.df == 1 else base ** (-(self.df + 1) / 2)
+
+    def fused_form(self) -> FusedForm:
+        """The logarithm of the density, unnormalized."""
+        return FusedForm("log1p_sq_dist", -(self.df + 1) / 2)

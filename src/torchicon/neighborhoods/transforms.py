@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from torchicon.core import Cluster, Kernel, Mixture, Rows, Sparse
+from torchicon.core.compiled import later
 from torchicon.core.numerics import log_normalize, safe_log
 from torchicon.core.rows import check_comparable
 
@@ -75,19 +76,21 @@ def propagate(p: Sparse, length: int, *, weights: Literal["walks", "uniform"] = 
     return Sparse.from_edges(anchor[kept], column[kept], weight[kept], n=p.n, candidates=p.candidates)
 
 
+@later(lambda p: (p.n, p.candidates, p.dtype))
 def symmetrize(p: Sparse) -> Sparse:
-    r"""Joint form of t-SNE, $P_{ij} = (p_{j|i} + p_{i|j}) / 2n$, as rows with their shares (theory 1).
+    r"""Joint form of t-SNE, $P_{ij} = (r_i p_{j|i} + r_j p_{i|j}) / 2$, as rows with their shares (theory 1).
 
-    The rows are $P_{ij} / r_i$, and `Rows.log_mass` gives log r_i; `joint_kl` puts them together.
+    Anchors have equal shares, r_i = 1/n, unless p has shares of its own; a p that is symmetric stays as it is. The
+    rows are $P_{ij} / r_i$, and `Rows.log_mass` gives log r_i; `joint_kl` puts them together.
     """
     if p.n != p.m:
         raise ValueError(f"Only a square neighborhood can be symmetrized, got {p.n} anchors and {p.m} candidates.")
-    mass = p.log_p.exp()
+    mass = (p.log_p + p.log_mass()[p.anchor]).exp()
     anchor, column = torch.cat([p.anchor, p.columns]), torch.cat([p.columns, p.anchor])
-    both = torch.cat([mass, mass]) / (2 * p.n)
+    both = torch.cat([mass, mass]) / 2
     share = both.new_zeros(p.n).index_add(0, anchor, both)
     rows = Sparse.from_edges(anchor, column, both, n=p.n, candidates=p.candidates)
-    log_mass = log_normalize(safe_log(share)[None])[0]  # empty rows of p leave the total below 1
+    log_mass = log_normalize(safe_log(share)[None])[0]
     return Sparse(rows.indptr, rows.columns, rows.log_p, candidates=p.candidates, log_mass=log_mass)
 
 
@@ -119,7 +122,7 @@ def taught(q: Rows, teacher: Rows) -> Rows:
         # Both normalizations scale an anchor's left by a number of its own, and so that its row sums to 1: by cluster
         # the teacher's columns sum to 1 (0 for a cluster nobody is in), by point left * sizes is the expected size.
         right = teacher.right.detach()
-        total = (q.left @ right.sum(0))[:, None]
+        total = (q.left * right.sum(0)).sum(1, keepdim=True)  # not @, which autocast would round
         return Cluster(q.left / torch.where(total == 0, 1.0, total), right, q.candidates)
     raise TypeError(
         f"A teacher stands on the candidates' side of two kernels of one score or two cluster neighborhoods, got {q} "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -12,8 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClusterMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
-from torchicon.core import objective
+from torchicon.core import Rows, Sparse
+from torchicon.core.numerics import row_blocks
 from torchicon.estimators._base import Float32Transformer, check_clusters, seed_of
 from torchicon.estimators._progress import steps
 from torchicon.estimators.clustering import pipeline
@@ -21,7 +24,7 @@ from torchicon.estimators.clustering.graph import knn_graph
 from torchicon.estimators.clustering.heads import Heads
 from torchicon.estimators.clustering.scaling import Scaler, Scaling, fit_scaler
 from torchicon.estimators.clustering.training import Normalization
-from torchicon.neighborhoods import Clusters, debias
+from torchicon.neighborhoods import propagate
 
 _COSINE_DIMENSIONS = 10  # with fewer, the length of a vector says too much to be ignored
 
@@ -35,8 +38,14 @@ class Clustering(ClusterMixin, Float32Transformer):  # type: ignore[misc]
     of the graph; the consensus of the better half is taught to one head, which is kept. Plain K-Means stands in
     whenever the consensus does not keep clearly more of the graph. Labels play no part in any of it.
 
+    Arrays that are memory-mapped (`numpy.load(..., mmap_mode="r")`), and those in float16, are read in blocks: what is
+    kept of a row are at most 128 principal components in float32.
+
     Args:
         n_clusters: number of clusters c.
+        p: the graph, if not that of ``n_neighbors`` by ``metric``: rows made already, such as
+            ``Sparse.from_neighbors(index, candidates=Candidates.all(n))`` of k neighbors (n, k) you have, or a recipe
+            for the scaled features such as ``KNN(15)``.
         n_neighbors: k of the graph.
         walks: steps of the walks on it; 1 is the kNN graph itself.
         metric: "cosine", "euclidean", or "auto": cosine from 10 dimensions on.
@@ -54,14 +63,14 @@ class Clustering(ClusterMixin, Float32Transformer):  # type: ignore[misc]
         steps: optimizer steps, with another 3/8 of them after merging.
         learning_rate: of Adam, falling to zero along a cosine.
         ema: decay of a teacher that scores the neighbors, such as 0.99; None for no teacher.
+        device: where the features are kept as components, and everything is learned.
         random_state: seed; the same seed gives the same result.
         verbose: show progress on the terminal.
 
     Attributes:
         labels_: (n,) cluster of each training row.
-        probabilities_: (n, c) cluster probabilities of the training rows.
         notes_: what was done, and why, in sentences.
-        loss_: KL(p || q) of the final head over all rows, nats.
+        loss_: KL(p || q) of the final head, nats; over 200,000 drawn edges if there are more, or p is debiased.
 
     >>> from sklearn.datasets import make_blobs
     >>> X, _ = make_blobs(200, centers=3, random_state=0)
@@ -74,6 +83,7 @@ class Clustering(ClusterMixin, Float32Transformer):  # type: ignore[misc]
         self,
         n_clusters: int = 8,
         *,
+        p: Rows | Callable[[Tensor], Rows] | None = None,
         n_neighbors: int = 10,
         walks: int = 1,
         metric: Literal["auto", "cosine", "euclidean"] = "auto",
@@ -88,10 +98,12 @@ class Clustering(ClusterMixin, Float32Transformer):  # type: ignore[misc]
         steps: int = 400,
         learning_rate: float = 0.1,
         ema: float | None = None,
+        device: str | torch.device = "cpu",
         random_state: int | np.random.RandomState | None = None,
         verbose: bool = True,
     ) -> None:
         self.n_clusters = n_clusters
+        self.p = p
         self.n_neighbors = n_neighbors
         self.walks = walks
         self.metric = metric
@@ -106,6 +118,7 @@ class Clustering(ClusterMixin, Float32Transformer):  # type: ignore[misc]
         self.steps = steps
         self.learning_rate = learning_rate
         self.ema = ema
+        self.device = device
         self.random_state = random_state
         self.verbose = verbose
 
@@ -133,24 +146,18 @@ class Clustering(ClusterMixin, Float32Transformer):  # type: ignore[misc]
 
         Raises:
             ValueError: fewer rows than clusters, or than two; NaN or infinity, named by row and column; an argument
-                out of its range.
+                out of its range; a row without neighbors in ``p``.
+            TypeError: a ``p`` that is no sparse graph of these rows.
 
         Warns:
             ConvergenceWarning: fewer clusters came out than were asked for.
         """
-        raw = torch.from_numpy(self._features(X, reset=True, minimum=2))
-        self._check(len(raw))
+        x = self._points(X, reset=True, minimum=2)
+        self._check(len(x))
         generator = torch.Generator().manual_seed(seed_of(self.random_state))
-        scaler = fit_scaler(raw, self.scaling)
-        x = scaler(raw)
-        cosine = self.metric == "cosine" or (self.metric == "auto" and x.shape[1] >= _COSINE_DIMENSIONS)
-        k = min(self.n_neighbors, len(x) - 1)
-        graph = knn_graph(x, k, cosine=cosine, walks=self.walks)
-        notes = [
-            scaler.reason,
-            f"Graph: the {k} nearest neighbors of each of {len(x)} rows by {'cosine' if cosine else 'Euclidean'} "
-            f"distance{f', and walks of up to {self.walks} steps' if self.walks > 1 else ''}.",
-        ]
+        scaler = fit_scaler(x, self.scaling, n_clusters=self.n_clusters, generator=generator)
+        scaled = scaler(x, torch.device(self.device))
+        graph, found = self._graph(scaled)
         recipe = pipeline.Recipe(
             n_clusters=self.n_clusters,
             n_heads=self.n_heads,
@@ -164,29 +171,61 @@ class Clustering(ClusterMixin, Float32Transformer):  # type: ignore[misc]
             normalization=self.normalization,
             ema=self.ema,
         )
-        head, told = pipeline.run(
-            x, graph, recipe, generator, lambda count: steps(count, "clustering", show=self.verbose)
+        head, self.loss_, told = pipeline.run(
+            scaled, graph, recipe, generator, lambda count: steps(count, "clustering", show=self.verbose)
         )
         self._keep(head, scaler)
-        probabilities = head.probabilities(x)[0]
-        self.probabilities_ = probabilities.numpy()
-        self.labels_ = self.probabilities_.argmax(1)
-        p, q = debias(graph, self.debias_p), debias(Clusters(self.normalization)(probabilities), self.debias_q)
-        self.loss_ = float(objective(p, q))
-        self.notes_ = [*notes, *told, self._tell_sizes()]
+        self.labels_ = head.labels(scaled)[0].cpu().numpy()
+        self.notes_ = [scaler.reason, found, *told, self._tell_sizes()]
         return self
+
+    def _graph(self, x: Tensor) -> tuple[Sparse, str]:
+        """The neighborhoods of scaled features, and what they are in a sentence."""
+        n = len(x)
+        walked = f", and walks of up to {self.walks} steps" if self.walks > 1 else ""
+        if self.p is None:
+            cosine = self.metric == "cosine" or (self.metric == "auto" and x.shape[1] >= _COSINE_DIMENSIONS)
+            k = min(self.n_neighbors, n - 1)
+            graph, recall = knn_graph(x, k, cosine=cosine)
+            missed = f" (an approximate search, recall {recall:.3f})" if recall < 1 else ""
+            told = f"the {k} nearest neighbors of each of {n} rows by {'cosine' if cosine else 'Euclidean'} distance"
+            return self._walked(graph), f"Graph: {told}{missed}{walked}."
+        given = self.p if isinstance(self.p, Rows) else self.p(x)
+        if not isinstance(given, Sparse) or not given.n == given.m == n:
+            raise TypeError(
+                f"p must be, or make of the scaled features, Sparse neighborhoods among the {n} rows, got {given!r}. "
+                "Of k nearest neighbors (n, k): Sparse.from_neighbors(index, candidates=Candidates.all(n))."
+            )
+        if given.empty_anchors().any():
+            row = int(given.empty_anchors().nonzero()[0])
+            raise ValueError(f"Row {row} has no neighbor in p: leave it out, or give it one.")
+        graph = Sparse(
+            given.indptr.to(x.device),
+            given.columns.to(x.device),
+            given.log_p.detach().to(x.device),
+            candidates=given.candidates,
+        )
+        return self._walked(graph), f"Graph: as given, {len(graph.columns)} edges among {n} rows{walked}."
+
+    def _walked(self, graph: Sparse) -> Sparse:
+        return graph if self.walks == 1 else propagate(graph, self.walks)
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
         """Cluster probabilities (n, c) of rows X (n, d), new ones too."""
-        check_is_fitted(self)
-        x = self._scaler()(torch.from_numpy(self._features(X, reset=False)))
-        probabilities: NDArray[np.float32] = self._head().probabilities(x)[0].numpy()
-        return probabilities
+        return np.concatenate([phi[0].cpu().numpy() for phi in self._blocks(X)])
 
     def predict(self, X: ArrayLike) -> NDArray[np.int64]:
         """Most probable cluster (n,) of rows X (n, d), new ones too."""
-        labels: NDArray[np.int64] = self.predict_proba(X).argmax(1)
-        return labels
+        return np.concatenate([phi[0].argmax(1).cpu().numpy() for phi in self._blocks(X)])
+
+    def _blocks(self, X: ArrayLike) -> Iterator[Tensor]:
+        """Cluster probabilities (1, t, c) of blocks of rows."""
+        check_is_fitted(self)
+        device = torch.device(self.device)
+        scaler = Scaler(torch.from_numpy(self.center_), torch.from_numpy(self.projection_), "")
+        x, head = self._points(X, reset=False), self._head().to(device)
+        for rows in row_blocks(len(x), 24 * x.shape[1]):
+            yield from (phi for _, phi in head.blocks(scaler(x[rows], device)))
 
     def transform(self, X: ArrayLike) -> NDArray[np.float32]:
         """`predict_proba`, under the name that a pipeline asks for: c numbers that say where a row belongs."""
@@ -200,17 +239,14 @@ class Clustering(ClusterMixin, Float32Transformer):  # type: ignore[misc]
 
     def _keep(self, head: Heads, scaler: Scaler) -> None:
         self.center_, self.projection_ = scaler.center.numpy(), scaler.projection.numpy()
-        self.weight_0_, self.bias_0_ = head.weights[0].detach()[0].numpy(), head.biases[0].detach()[0].numpy()
-        if len(head.weights) == 2:
-            self.weight_1_, self.bias_1_ = head.weights[1].detach()[0].numpy(), head.biases[1].detach()[0].numpy()
-        self.groups_ = head.groups[0].numpy()
+        for layer, (weight, bias) in enumerate(zip(head.weights, head.biases, strict=True)):
+            setattr(self, f"weight_{layer}_", weight.detach()[0].cpu().numpy())
+            setattr(self, f"bias_{layer}_", bias.detach()[0].cpu().numpy())
+        self.groups_ = head.groups[0].cpu().numpy()
 
     @property
     def _n_features_out(self) -> int:
         return int(self.groups_.shape[1])
-
-    def _scaler(self) -> Scaler:
-        return Scaler(torch.from_numpy(self.center_), torch.from_numpy(self.projection_), "")
 
     def _head(self) -> Heads:
         layers = range(2 if hasattr(self, "weight_1_") else 1)

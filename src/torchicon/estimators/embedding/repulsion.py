@@ -14,11 +14,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from torchicon.core.kernel_sum import ExactField, KernelSum
 from torchicon.core.numerics import block_budget, block_bytes, row_blocks
-from torchicon.estimators._radial import Radial
+from torchicon.core.sums import ExactField
+from torchicon.estimators.embedding.kernel import MapKernel
 
-__all__ = ["TRUSTED", "JointRepulsion", "Repulsion", "RowRepulsion", "kernel_sums", "log_normalizers"]
+__all__ = ["TRUSTED", "JointRepulsion", "Repulsion", "RowRepulsion", "log_normalizers"]
 
 # Interpolation errs by a few thousandths of K(0): a normalizer below this, at an outlying point, is summed exactly.
 TRUSTED = 0.5
@@ -32,31 +32,26 @@ class Repulsion(Protocol):
         """The gradient (n, d) at positions y (n, d), and the term's value, a scalar."""
 
     def exact(self, y: Tensor) -> float:
-        """The term's value without interpolation, in float64."""
-
-
-def kernel_sums(kernel: Radial) -> KernelSum:
-    """Sums of a kernel with the spacing that suits its width."""
-    return KernelSum(kernel.value, kernel.slope, spacing=0.5 * kernel.width)
+        """The term's value in float64, interpolated on half the spacing if at all."""
 
 
 class JointRepulsion:
     """The logarithm of the sum of K over all ordered pairs i != j."""
 
-    def __init__(self, kernel: Radial) -> None:
+    def __init__(self, kernel: MapKernel) -> None:
         self.kernel = kernel
-        self._sums = kernel_sums(kernel)
+        self._sums = kernel.sums()
 
     def __call__(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient and value."""
         field = self._sums.field(y, y.new_ones(len(y), 1))
-        total = field.values(y).sum(dtype=torch.float64) - len(y)  # K(0) = 1
+        total = field.energy() - len(y)  # K(0) = 1
         # A total that underflows has no forces either: they are zero, not 0 / 0.
         scale = torch.where(total > 0, 2 / total, 0.0).to(y.dtype)
         return field.gradients(y)[:, 0] * scale, total.clamp(min=0).log()
 
     def exact(self, y: Tensor) -> float:
-        """Value in float64, by exact tiles."""
+        """Value in float64."""
         return float(log_normalizers(y, self.kernel).logsumexp(0))
 
 
@@ -68,10 +63,10 @@ class RowRepulsion:
         mass: (n,) r.
     """
 
-    def __init__(self, kernel: Radial, mass: Tensor) -> None:
+    def __init__(self, kernel: MapKernel, mass: Tensor) -> None:
         self.kernel = kernel
         self.mass = mass
-        self._sums = kernel_sums(kernel)
+        self._sums = kernel.sums()
 
     def __call__(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient and value."""
@@ -107,23 +102,38 @@ class RowRepulsion:
         return gradient, value
 
     def exact(self, y: Tensor) -> float:
-        """Value in float64, by exact tiles."""
+        """Value in float64."""
         log_z = log_normalizers(y, self.kernel)
         return float((self.mass * torch.where(self.mass > 0, log_z, 0.0)).sum())
 
 
-def log_normalizers(y: Tensor, kernel: Radial) -> Tensor:
-    """Log of the sum of K over the other points, for each point: (n,), float64, by exact tiles in the log domain."""
+def log_normalizers(y: Tensor, kernel: MapKernel) -> Tensor:
+    """Log of the sum of K over the other points, for each point: (n,), float64.
+
+    By exact tiles in the log domain, or, where these would take long, interpolated on half the spacing of a descent,
+    which makes the errors 16 times smaller.
+    """
     y = y.double()
     every = torch.arange(len(y), device=y.device)
-    result = y.new_empty(len(y))
-    for part in _tiles(len(y), y):
-        _, _, log_k = _log_kernel(y, every[part], kernel)
+    field = kernel.sums(spacing=0.25).field(y, y.new_ones(len(y), 1))
+    if isinstance(field, ExactField):
+        return _exact_log_normalizers(y, every, kernel)
+    sums = field.values(y).squeeze(1) - 1  # K(0) = 1
+    outlying = sums < TRUSTED
+    result = sums.log()
+    result[outlying] = _exact_log_normalizers(y, every[outlying], kernel)
+    return result
+
+
+def _exact_log_normalizers(y: Tensor, rows: Tensor, kernel: MapKernel) -> Tensor:
+    result = y.new_empty(len(rows))
+    for part in _tiles(len(rows), y):
+        _, _, log_k = _log_kernel(y, rows[part], kernel)
         result[part] = log_k.logsumexp(1)
     return result
 
 
-def _log_kernel(y: Tensor, rows: Tensor, kernel: Radial) -> tuple[list[Tensor], Tensor, Tensor]:
+def _log_kernel(y: Tensor, rows: Tensor, kernel: MapKernel) -> tuple[list[Tensor], Tensor, Tensor]:
     """Differences of some rows to all points, (b, n) an axis, their squares' sum, and log K without the row itself."""
     differences = [axis[rows].unsqueeze(1) - axis for axis in y.unbind(1)]
     sq_dist = differences[0].square()

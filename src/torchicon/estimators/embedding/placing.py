@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from torchicon.core.fft_sum import LatticeField
-from torchicon.core.kernel_sum import ExactField
 from torchicon.core.numerics import row_blocks
-from torchicon.estimators._radial import Radial
-from torchicon.estimators._repulsion import TRUSTED, kernel_sums
+from torchicon.core.sums import ExactField
+from torchicon.estimators.embedding.kernel import MapKernel
+from torchicon.estimators.embedding.repulsion import TRUSTED
 
 __all__ = ["place"]
 
@@ -18,7 +18,7 @@ _REST = 1e-4  # a step shorter than this share of the kernel's width ends a poin
 
 
 @torch.no_grad()
-def place(index: Tensor, log_p: Tensor, frozen: Tensor, kernel: Radial) -> Tensor:
+def place(index: Tensor, log_p: Tensor, frozen: Tensor, kernel: MapKernel) -> Tensor:
     r"""Positions (m, d) of new points on a finished map, each minimizing the KL divergence of its own row.
 
     That is $KL(p_i \| q_i)$ with $q_{j|i} \propto K(|y_i - y_j|^2)$ over the points j of the map.
@@ -52,7 +52,7 @@ def place(index: Tensor, log_p: Tensor, frozen: Tensor, kernel: Radial) -> Tenso
     return torch.cat([_descend(frozen[index[rows]], p[rows], field, kernel) for rows in blocks])
 
 
-def _descend(neighbors: Tensor, p: Tensor, field: _MapField, kernel: Radial) -> Tensor:
+def _descend(neighbors: Tensor, p: Tensor, field: _MapField, kernel: MapKernel) -> Tensor:
     """Gradient steps over the curvature of the attraction, for each point by itself, until it rests."""
     y = _weighted_median(neighbors, p)
     moving = torch.arange(len(y), device=y.device)
@@ -60,7 +60,7 @@ def _descend(neighbors: Tensor, p: Tensor, field: _MapField, kernel: Radial) -> 
     length = torch.ones_like(value)
     for _ in range(_STEPS):
         step = length.unsqueeze(1) * gradient / curvature.unsqueeze(1)
-        active = step.norm(dim=1) > _REST * kernel.width
+        active = step.norm(dim=1) > _REST
         moving, step, length = moving[active], step[active], length[active]
         value, gradient, curvature = value[active], gradient[active], curvature[active]
         if len(moving) == 0:
@@ -76,7 +76,7 @@ def _descend(neighbors: Tensor, p: Tensor, field: _MapField, kernel: Radial) -> 
     return y
 
 
-def _row(y: Tensor, neighbors: Tensor, p: Tensor, field: _MapField, kernel: Radial) -> tuple[Tensor, Tensor, Tensor]:
+def _row(y: Tensor, neighbors: Tensor, p: Tensor, field: _MapField, kernel: MapKernel) -> tuple[Tensor, Tensor, Tensor]:
     """KL of each row up to a constant (b,), its gradient (b, d), and the curvature of its attraction (b,)."""
     log_z, push = field(y)
     difference = y.unsqueeze(1) - neighbors  # (b, k, d)
@@ -89,14 +89,14 @@ def _row(y: Tensor, neighbors: Tensor, p: Tensor, field: _MapField, kernel: Radi
 class _MapField:
     """Log of the sum of K over all points of the map, and its gradient, anywhere near the map."""
 
-    def __init__(self, frozen: Tensor, kernel: Radial) -> None:
+    def __init__(self, frozen: Tensor, kernel: MapKernel) -> None:
         low, high = frozen.amin(0), frozen.amax(0)
         # A place outside the map is possible, but the neighbors pull back: half the map's size is room enough.
-        room = (high - low).amax() / 2 + kernel.width
+        room = (high - low).amax() / 2 + 1
         self._low, self._high = low - room, high + room
         charges = frozen.new_ones(len(frozen), 1)
         self._exact = ExactField(frozen, charges, kernel.value, kernel.slope)
-        self._field = kernel_sums(kernel).field(frozen, charges, box=(self._low, self._high))
+        self._field = kernel.sums().field(frozen, charges, box=(self._low, self._high))
 
     def clamp(self, y: Tensor) -> Tensor:
         """The nearest positions where the field can be read."""

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from torchicon.core import sums
 from torchicon.core.fft_sum import Lattice, LatticeField, Spectra
-from torchicon.core.kernel_sum import ExactField, KernelSum, kernel_sum
 from torchicon.core.numerics import block_budget
+from torchicon.core.sums import ExactField, KernelSum, kernel_sum
 
 KERNELS = {
     "cauchy": lambda d: 1 / (1 + d),
@@ -173,7 +174,6 @@ def test_fft_of_any_cloud_is_near(n, d, log_span, seed):
         (torch.zeros(3), torch.zeros(3, 1), None, "must be"),
         (torch.zeros(3, 2), torch.zeros(4, 1), None, "one row a source"),
         (torch.zeros(3, 2), torch.zeros(4, 1), torch.zeros(4, 3), "dimensions"),
-        (torch.zeros(3, 2, requires_grad=True), torch.zeros(3, 1), None, "no gradient"),
     ],
 )
 def test_bad_input(y, v, sources, message):
@@ -181,3 +181,51 @@ def test_bad_input(y, v, sources, message):
         kernel_sum(y, v, KERNELS["cauchy"], sources=sources)
     with pytest.raises(ValueError, match="spacing"):
         KernelSum(KERNELS["cauchy"], spacing=0.0)
+
+
+@pytest.mark.parametrize("d", [1, 2, 4])
+@pytest.mark.parametrize("shared", [True, False])
+def test_gradients_of_points_sources_and_charges(d, shared):
+    """Against autograd of the dense formula; the points may be the sources."""
+    y, v = points(13, d, 3.0).requires_grad_(), charges(13 if shared else 9, 2).requires_grad_()
+    sources = y if shared else points(9, d, 3.0, seed=2).requires_grad_()
+    learned = (y, v) if shared else (y, v, sources)
+    weight = charges(13, 2)
+    expected = torch.autograd.grad((dense(y, v, KERNELS["cauchy"], sources) * weight).sum(), learned)
+    total = kernel_sum(y, v, KERNELS["cauchy"], sources=None if shared else sources)
+    found = torch.autograd.grad((total * weight).sum(), learned)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-11)
+
+
+def test_gradients_through_the_lattice(monkeypatch):
+    monkeypatch.setattr(sums, "_EXACT_PAIRS", 0)
+    monkeypatch.setattr(sums, "_PAIR_COST", 1e9)
+    y, v = points(300, 2, 12.0).requires_grad_(), torch.ones(300, 1, dtype=torch.float64, requires_grad=True)
+    expected = torch.autograd.grad(dense(y, v, KERNELS["cauchy"], y).sum(), (y, v))
+    found = torch.autograd.grad(kernel_sum(y, v, KERNELS["cauchy"]).sum(), (y, v))
+    for ours, theirs in zip(found, expected, strict=True):
+        assert error(ours, theirs) < 3e-2  # as a field's own gradients: a percent or two of K(0) a pair
+
+
+def test_no_second_derivative():
+    y = points(3, 2, 1.0).requires_grad_()
+    with pytest.raises(NotImplementedError, match="second derivative"):
+        torch.autograd.grad(kernel_sum(y, charges(3, 1), KERNELS["cauchy"]).sum(), y, create_graph=True)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_energy_is_the_sum_over_pairs(d):
+    """By Parseval on the lattice, exactly what reading the values would give; and near the dense sum."""
+    y, v = points(400, d, 9.0), charges(400, 2)
+    field = lattice_field(y, v, KERNELS["cauchy"])
+    assert float(field.energy()) == pytest.approx(float((field.values(y) * v).sum()), rel=1e-12)
+    exact = ExactField(y, v, KERNELS["cauchy"], KernelSum(KERNELS["cauchy"]).slope)
+    expected = float((dense(y, v, KERNELS["cauchy"], y) * v).sum())
+    assert float(exact.energy()) == pytest.approx(expected, rel=1e-12)
+    assert float(field.energy()) == pytest.approx(expected, rel=5e-2)
+
+
+def test_a_field_carries_no_gradient():
+    with pytest.raises(ValueError, match="no gradient"):
+        KernelSum(KERNELS["cauchy"]).field(torch.zeros(3, 2, requires_grad=True), torch.zeros(3, 1))

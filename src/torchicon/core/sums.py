@@ -6,6 +6,7 @@ Every all-pairs term of a neighbor embedding is such a sum: the normalizers, and
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -72,6 +73,8 @@ class KernelSum:
             ValueError: shapes that do not fit, or tensors that require a gradient.
         """
         _check(sources, charges)
+        if torch.is_grad_enabled() and (sources.requires_grad or charges.requires_grad):
+            raise ValueError("A field carries no gradient: use kernel_sum, or work under torch.no_grad().")
         reads = len(sources) if reads is None else reads
         if sources.shape[1] > 3 or len(sources) * reads <= _EXACT_PAIRS:
             return ExactField(sources, charges, self.kernel, self.slope)
@@ -89,6 +92,10 @@ class ExactField:
 
     def __init__(self, sources: Tensor, charges: Tensor, kernel: RadialFunction, slope: RadialFunction) -> None:
         self.sources, self.charges, self.kernel, self.slope = sources, charges, kernel, slope
+
+    def energy(self) -> Tensor:
+        """sum_i v_i . (the sum at source i), self included: a scalar in float64."""
+        return (self.values(self.sources) * self.charges).sum(dtype=torch.float64)
 
     def values(self, points: Tensor) -> Tensor:
         """The sums at points (m, d): (m, r)."""
@@ -132,8 +139,9 @@ def kernel_sum(
 ) -> Tensor:
     r"""Sum over sources j of $K(|y_i - y_j|^2) v_j$ for each point i, in memory linear in their number.
 
-    A point that is also a source meets itself: subtract K(0) v_i to leave it out. Not differentiable (the gradient is
-    `KernelSum.field(...).gradients`); for several sums of one kernel, hold a `KernelSum`, which keeps the spectrum.
+    A point that is also a source meets itself: subtract K(0) v_i to leave it out. Gradients flow into points, sources
+    and charges, by sums of the same kind; for several sums of one kernel without them, hold a `KernelSum`, which keeps
+    the spectrum.
 
     Args:
         y: (m, d) points.
@@ -143,19 +151,44 @@ def kernel_sum(
         spacing: distance of two lattice nodes where the FFT is used (1 to 3 dimensions and many points).
 
     Raises:
-        ValueError: shapes that do not fit, or tensors that require a gradient.
+        ValueError: shapes that do not fit.
 
     >>> kernel_sum(torch.zeros(3, 2), torch.ones(3, 1), lambda sq_dist: torch.exp(-sq_dist)).squeeze(1)
     tensor([3., 3., 3.])
     """
-    total = KernelSum(kernel, spacing=spacing)
-    if sources is None:
-        return total.field(y, v).values(y)
+    sources = y if sources is None else sources
     _check(y)
-    if y.shape[1] != sources.shape[-1]:
-        raise ValueError(f"Points have {y.shape[1]} dimensions but the sources {sources.shape[-1]}.")
-    box = (y.amin(0), y.amax(0)) if len(y) else None
-    return total.field(sources, v, box=box, reads=len(y)).values(y)
+    _check(sources, v)
+    if y.shape[1] != sources.shape[1]:
+        raise ValueError(f"Points have {y.shape[1]} dimensions but the sources {sources.shape[1]}.")
+    result: Tensor = _Sum.apply(y, sources, v, KernelSum(kernel, spacing=spacing))  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, sources: Tensor, v: Tensor, sums: KernelSum) -> Tensor:
+        ctx.save_for_backward(y, sources, v)
+        ctx.sums, ctx.field = sums, sums.field(sources, v, box=_box(y), reads=len(y))
+        result: Tensor = ctx.field.values(y)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # create_graph=True; what follows would be taken for constants
+            raise NotImplementedError("kernel_sum has no second derivative: drop create_graph=True.")
+        y, sources, v = ctx.saved_tensors
+        of_y = torch.einsum("mrd,mr->md", ctx.field.gradients(y), grad) if ctx.needs_input_grad[0] else None
+        if not any(ctx.needs_input_grad[1:3]):
+            return of_y, None, None, None
+        # Seen from the sources, the points are sources of charge grad.
+        seen = ctx.sums.field(y, grad, box=_box(sources), reads=len(sources))
+        of_sources = torch.einsum("nrd,nr->nd", seen.gradients(sources), v) if ctx.needs_input_grad[1] else None
+        return of_y, of_sources, seen.values(sources) if ctx.needs_input_grad[2] else None, None
+
+
+def _box(points: Tensor) -> tuple[Tensor, Tensor] | None:
+    return (points.amin(0), points.amax(0)) if len(points) else None
 
 
 def _sq_dist(differences: list[Tensor]) -> Tensor:
@@ -180,8 +213,3 @@ def _check(points: Tensor, charges: Tensor | None = None) -> None:
         raise ValueError(f"Points must be (n, d) with d >= 1, got {tuple(points.shape)}.")
     if charges is not None and (charges.ndim != 2 or len(charges) != len(points)):
         raise ValueError(f"Charges must be ({len(points)}, r), one row a source, got {tuple(charges.shape)}.")
-    if torch.is_grad_enabled() and (points.requires_grad or (charges is not None and charges.requires_grad)):
-        raise ValueError(
-            "Kernel sums carry no gradient. Pass y.detach() and use KernelSum.field(...).gradients, "
-            "or work under torch.no_grad()."
-        )
