@@ -1,102 +1,154 @@
-"""InfoNCE (SimCLR's loss), forward and backward: ours against the plain masked log-softmax, in fresh processes in turn.
+"""InfoNCE (SimCLR's loss), forward and backward: ours against the peers' ways of computing it.
 
-    python benchmarks/infonce.py                    # 1,024, 4,096 and 16,384 rows of 128 dimensions
-    python benchmarks/infonce.py --rows 32768 --runs 3
+    python benchmarks/infonce.py                              # 1,024, 4,096 and 16,384 rows of 128 dimensions
+    python benchmarks/infonce.py --rows 131072 --methods ours floor
 
-Prints medians with their range, the memory above the idle process, the ratio, and the time of the two matrix products
-that no exact method can do without (scores once, their gradient once, each over half of a symmetric matrix twice).
+Every method gets the same float32 rows, of which 2i and 2i + 1 are positives, at temperature 0.1. "lightly" and
+"official-icon" are the formulas of those packages in plain torch; "pml-..." is pytorch-metric-learning itself. "floor"
+is the two matrix products that no exact method does without: the scores, and their gradient times the rows.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import resource
-import statistics
-import subprocess
-import sys
-import time
+import numpy as np
+from harness import Benchmark, too_large
 
 DIMENSIONS, TEMPERATURE = 128, 0.1
+# Bytes at the peak for each pair of rows, and for each triple, as measured at 4,096 and 512 rows.
+PAIR_BYTES = {"plain": 17, "lightly": 18, "official-icon": 18, "pml-supcon": 49}
+TRIPLE_BYTES = {"pml-ntxent": 17}
 
 
-def measure(method: str, rows: int) -> dict[str, float]:
-    """Time and memory of one forward and backward pass in this process, after a small warm-up."""
-    import torch
-
-    run = {"ours": _ours, "plain": _plain, "products": _products}[method]
-    generator = torch.Generator().manual_seed(0)
-    run(torch.randn(256, DIMENSIONS, generator=generator).requires_grad_())
-    z = torch.randn(rows, DIMENSIONS, generator=generator).requires_grad_()
-    idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.perf_counter()
-    loss = run(z)
-    seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"seconds": seconds, "mib": (peak - idle) / 1024, "loss": loss}
-
-
-def _ours(z):
+def ours():
     import torch
 
     from torchicon import Cosine, Positives, objective
 
-    loss = objective(Positives()(torch.arange(len(z)) // 2), Cosine(TEMPERATURE)(z))
-    loss.backward()
-    return loss.item()
+    positives, cosine = Positives(), Cosine(TEMPERATURE)
+    return lambda z: objective(positives(torch.arange(len(z)) // 2), cosine(z))
 
 
-def _plain(z):
+def plain():
+    """All scores, the diagonal masked, and the cross-entropy of the log-softmax."""
     import torch
 
-    unit = torch.nn.functional.normalize(z, dim=1)
-    scores = unit @ unit.T / TEMPERATURE
-    scores = scores.masked_fill(torch.eye(len(z), dtype=torch.bool), -torch.inf)
-    loss = torch.nn.functional.cross_entropy(scores, torch.arange(len(z)) ^ 1)
-    loss.backward()
-    return loss.item()
+    def loss(z):
+        unit = torch.nn.functional.normalize(z, dim=1)
+        scores = unit @ unit.T / TEMPERATURE
+        scores = scores.masked_fill(torch.eye(len(z), dtype=torch.bool), -torch.inf)
+        return torch.nn.functional.cross_entropy(scores, torch.arange(len(z)) ^ 1)
+
+    return loss
 
 
-def _products(z):
-    z = z.detach()
-    for start in range(0, len(z), 1024):  # two n x n x d products' worth of work, in cache-sized pieces
-        scores = z[start : start + 1024] @ z.T
-        scores @ z
-    return 0.0
+def lightly():
+    """The two views apart: four blocks of scores, own scores cut out of two of them, positives first in a row."""
+    import torch
+
+    def loss(z):
+        unit = torch.nn.functional.normalize(z, dim=1)
+        first, second = unit[0::2], unit[1::2]
+        pairs = len(first)
+        others = ~torch.eye(pairs, dtype=torch.bool)
+        across, back = first @ second.T / TEMPERATURE, second @ first.T / TEMPERATURE
+        within_first = (first @ first.T / TEMPERATURE)[others].view(pairs, pairs - 1)
+        within_second = (second @ second.T / TEMPERATURE)[others].view(pairs, pairs - 1)
+        scores = torch.cat([torch.cat([across, within_first], 1), torch.cat([back, within_second], 1)])
+        return torch.nn.functional.cross_entropy(scores, torch.arange(pairs).repeat(2))
+
+    return loss
 
 
-def compare(rows: int, runs: int) -> None:
-    """Run the three in turn and print the table for this size."""
-    seen: dict[str, list[dict[str, float]]] = {"ours": [], "plain": [], "products": []}
-    for _ in range(runs):
-        for method, results in seen.items():
-            command = [sys.executable, __file__, "--child", method, "--rows", str(rows)]
-            results.append(json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
-    for method, results in seen.items():
-        seconds = [result["seconds"] for result in results]
-        mib = statistics.median(result["mib"] for result in results)
-        print(
-            f"{rows:>7} rows  {method:<9} {statistics.median(seconds):8.3f} s "
-            f"({min(seconds):.3f} to {max(seconds):.3f})  {mib:8.0f} MiB  loss {results[0]['loss']:.6f}"
+def official_icon():
+    """Two dense (n, n) neighborhoods, of equal labels and of cosines, and their cross-entropy over all cells."""
+    import torch
+
+    def loss(z):
+        unit = torch.nn.functional.normalize(z, dim=1)
+        own = torch.eye(len(z), dtype=torch.bool)
+        label = torch.arange(len(z)) // 2
+        p = (label[:, None] == label).float().masked_fill_(own, 0.0)
+        p = p / p.sum(1, keepdim=True)
+        log_q = (unit @ unit.T / TEMPERATURE).masked_fill(own, -torch.inf).log_softmax(1)
+        return -(p * log_q.masked_fill(own, 0.0)).sum(1).mean()
+
+    return loss
+
+
+def metric_learning(name):
+    import torch
+    from pytorch_metric_learning import losses
+
+    loss = getattr(losses, name)(temperature=TEMPERATURE)
+    return lambda z: loss(z, torch.arange(len(z)) // 2)
+
+
+LOSSES = {
+    "ours": ours,
+    "plain": plain,
+    "lightly": lightly,
+    "official-icon": official_icon,
+    "pml-supcon": lambda: metric_learning("SupConLoss"),
+    "pml-ntxent": lambda: metric_learning("NTXentLoss"),
+}
+
+
+def forward_and_backward(make_loss):
+    """How to prepare a loss."""
+
+    def prepare(task):
+        import torch
+
+        loss_of = make_loss()
+
+        def once(z):
+            z.grad = None
+            loss = loss_of(z)
+            loss.backward()
+            return {"loss": loss.item()}
+
+        once(torch.from_numpy(task.z[:128]).clone().requires_grad_())
+        z = torch.from_numpy(task.z).requires_grad_()
+        return lambda: once(z)
+
+    return prepare
+
+
+def floor(task):
+    """Two products of n x n x d operations, tile by tile in the cache."""
+    import torch
+
+    z = torch.from_numpy(task.z)
+    z[:128] @ z[:128].T
+    tiles = z.split(1024)
+
+    def work():
+        for rows in tiles:
+            gradient = torch.zeros_like(rows)
+            for columns in tiles:
+                gradient.addmm_(rows @ columns.T, columns)
+        return {}
+
+    return work
+
+
+METHODS = {name: forward_and_backward(make) for name, make in LOSSES.items()} | {"floor": floor}
+
+
+def batch(rows):
+    return {"z": np.random.default_rng(0).standard_normal((rows, DIMENSIONS), dtype=np.float32)}
+
+
+def main():
+    benchmark = Benchmark(__doc__, METHODS)
+    benchmark.parser.add_argument("--rows", type=int, nargs="+", default=[1024, 4096, 16384])
+    for rows in benchmark.parse().rows:
+        benchmark.compare(
+            f"InfoNCE, {rows:,} rows",
+            batch(rows),
+            skip=lambda name, n=rows: too_large(PAIR_BYTES.get(name, 0) * n**2 + TRIPLE_BYTES.get(name, 0) * n**3),
         )
-    median = {method: statistics.median(result["seconds"] for result in seen[method]) for method in seen}
-    print(
-        f"{rows:>7} rows  plain / ours {median['plain'] / median['ours']:.2f}, "
-        f"ours / two products {median['ours'] / median['products']:.2f}\n"
-    )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, nargs="+", default=[1024, 4096, 16384])
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--child", choices=["ours", "plain", "products"])
-    arguments = parser.parse_args()
-    if arguments.child:
-        print(json.dumps(measure(arguments.child, arguments.rows[0])))
-        return
-    for rows in arguments.rows:
-        compare(rows, arguments.runs)
+    benchmark.finish()
 
 
 if __name__ == "__main__":

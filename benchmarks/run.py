@@ -1,24 +1,69 @@
-"""All benchmarks, one after the other: ``make bench``."""
+"""All benchmarks at sizes that suit two cores: ``make bench``.
+
+    python benchmarks/run.py                            # tables as they come
+    python benchmarks/run.py --markdown > table.md      # machine and one table, as README.md holds them
+    python benchmarks/run.py --only infonce tsne --runs 5 --json all.json
+
+The large ones are run by hand; each script says how.
+"""
 
 from __future__ import annotations
 
-import os
-import platform
+import argparse
+import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+from harness import machine, table
+
 HERE = Path(__file__).parent
+LINES = {
+    "infonce": [],
+    "clustering_step": [],
+    "kmeans": [],
+    "normalized_cuts": [],
+    "neighbors": [],
+    "tsne": [],
+    "growth": ["--first", "8192", "--runs", "1"],
+}
 
 
-def main() -> None:
-    import torch
+def described(found):
+    """The machine in a sentence."""
+    packages = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    return (
+        f"Recorded on {found['date']}: {found['processor']}, {found['cores']} cores, {found['threads']} threads, "
+        f"{found['memory GiB']} GiB, {found['system']}; Python {found['python']}, {packages}."
+    )
 
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, torch {torch.__version__}", end="")
-    print(f" on {torch.get_num_threads()} threads, Python {platform.python_version()}\n", flush=True)
-    for name in ("infonce.py", "tsne.py"):
-        print(f"== {name}", flush=True)
-        subprocess.run([sys.executable, str(HERE / name), *sys.argv[1:]], check=True)
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=LINES, default=list(LINES))
+    parser.add_argument("--runs", type=int, default=3, help="processes of each method (default 3; growth: 1)")
+    parser.add_argument("--markdown", action="store_true", help="print the machine and one table, at the end")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all single measurements here")
+    arguments = parser.parse_args()
+    results, failed = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in arguments.only:
+            kept = Path(folder, f"{name}.json")
+            print(f"== {name}", file=sys.stderr, flush=True)
+            command = [sys.executable, str(HERE / f"{name}.py"), "--runs", str(arguments.runs), *LINES[name]]
+            done = subprocess.run(
+                [*command, "--json", str(kept)], stdout=sys.stderr if arguments.markdown else None, check=False
+            )
+            if done.returncode:
+                failed.append(name)
+            if kept.exists():
+                results += json.loads(kept.read_text(encoding="utf-8"))["results"]
+    if arguments.markdown:
+        print(described(machine()), table(results), sep="\n\n")
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"machine": machine(), "results": results}, indent=1) + "\n")
+    sys.exit(f"failed: {', '.join(failed)}" if failed else 0)
 
 
 if __name__ == "__main__":
