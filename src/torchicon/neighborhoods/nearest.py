@@ -23,10 +23,12 @@ _EXACT_ROWS = 20_000
 # HNSW with 32 links took as long and found .970; product quantizers were no faster once their finds were ranked.
 _RECALL = 0.982
 _FEWEST_VISITED = 8
-_MOST_VISITED = 3  # times the root of the cells' number: where that misses too much, all would take too long
+_MOST_VISITED = 3  # times the root of the cells' number: of data without structure all would be too few
+_AS_FAST = 1 / 8  # of the cells: to visit more takes about as long as the matrix products with all rows
 _CELL_ROWS = 256
 _INDEX_BYTES = 2 << 30  # vectors that take more are kept in half precision, and then in 8 bits: six times slower
 _SPARE = 4  # candidates beyond k: float32 search may confuse near-ties, exact distances then decide
+_GROUP = 8  # columns whose smallest stands for them
 _TILE_ROWS = 1 << 17  # rows of x that one matrix product compares with
 _CUDA_BYTES = 1 << 30  # of one block of distances
 _JUDGED = 200  # rows whose neighbors are searched exactly as well, to set the recall, and others to measure it
@@ -57,7 +59,8 @@ def nearest(
     """The k nearest rows of x for each row of x, itself left out, or for each query.
 
     Exact up to 20,000 rows, and on a GPU; above, an inverted file over seeded k-means cells, of which so many are
-    visited that a sample of rows finds .982 of its neighbors, unless data without structure would need too many.
+    visited that a sample of rows finds .982 of its neighbors. Data without structure would need too many: then the
+    search is exact up to about 150,000 rows, and finds less above.
     Distances are recomputed from differences in the data's own precision, float32 or float64, so that near-duplicates
     far from the origin keep theirs. A memory-mapped x is read block by block, and never copied as a whole but under
     "cosine".
@@ -100,7 +103,7 @@ def nearest(
     if not is_exact:
         cells = _inverted_file(data, frame)
 
-        def search(rows: Tensor) -> Tensor:
+        def visit(rows: Tensor) -> Tensor:
             found = torch.from_numpy(cells.search(frame(points.take(rows)).numpy(), wanted)[1])
             short = (found < 0).any(1)  # the cells that were visited held too few rows
             if short.any():
@@ -114,9 +117,10 @@ def nearest(
         tuned, judged = drawn[:_JUDGED], drawn[-_JUDGED:]
         target = of(tuned, exact)[1]
         most = _MOST_VISITED * cells.nlist**0.5
-        while cells.nprobe < most and share(of(tuned, search)[1], target) < _RECALL:
+        while (recall := share(of(tuned, visit)[1], target)) < _RECALL and cells.nprobe < most:
             cells.nprobe += 1 + cells.nprobe // 16
-        recall = share(of(judged, search)[1], of(judged, exact)[1])
+        is_exact = recall < _RECALL and cells.nprobe >= _AS_FAST * cells.nlist
+        search, recall = (exact, 1.0) if is_exact else (visit, share(of(judged, visit)[1], of(judged, exact)[1]))
     index = torch.empty(m, k, dtype=torch.long, device=data.device)
     value = torch.empty(m, k, dtype=torch.float64, device=data.device)
     budget = block_bytes() if data.device.type == "cpu" else _CUDA_BYTES
@@ -223,12 +227,29 @@ def _exact_search(data: _Points, probe: Tensor, frame: _Frame, count: int) -> Te
     for start in range(0, len(data), _TILE_ROWS):
         base = frame(data.take(slice(start, start + _TILE_ROWS)))
         sq_dist = torch.addmm(base.square().sum(1), probe, base.T, alpha=-2.0)  # up to |probe|^2
-        near, at = sq_dist.topk(min(count, len(base)), largest=False, sorted=False)
-        best, index = torch.cat([best, near], 1), torch.cat([index, at + start], 1)
+        at = _least(sq_dist, min(count, len(base)))
+        best, index = torch.cat([best, sq_dist.gather(1, at)], 1), torch.cat([index, at + start], 1)
         if best.shape[1] > count:
             best, at = best.topk(count, largest=False, sorted=False)
             index = index.gather(1, at)
     return index
+
+
+def _least(values: Tensor, k: int) -> Tensor:
+    """Columns (b, k) of the k smallest of each row (b, m), in any order.
+
+    Only a group whose own smallest is among the k smallest of all groups can hold one: far fewer to sort.
+    """
+    rows, width = values.shape
+    if width <= 12 * k:
+        return values.topk(k, largest=False, sorted=False).indices
+    groups = width // _GROUP
+    whole = groups * _GROUP
+    found = _least(values[:, :whole].view(rows, _GROUP, groups).amin(1), k)
+    steps = torch.arange(0, whole, groups, device=values.device)
+    rest = torch.arange(whole, width, device=values.device).expand(rows, -1)
+    columns = torch.cat([(found[:, None, :] + steps[:, None]).flatten(1), rest], 1)
+    return columns.gather(1, values.gather(1, columns).topk(k, largest=False, sorted=False).indices)
 
 
 def _inverted_file(data: _Points, frame: _Frame) -> Any:
