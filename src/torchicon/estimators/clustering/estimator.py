@@ -156,8 +156,8 @@ class Clustering(ClusterMixin, Float32Transformer):  # type: ignore[misc]
         self._check(len(x))
         generator = torch.Generator().manual_seed(seed_of(self.random_state))
         scaler = fit_scaler(x, self.scaling, n_clusters=self.n_clusters, generator=generator)
-        scaled = scaler(x, torch.device(self.device))
-        graph, found = self._graph(scaled)
+        graph, found = self._graph(scaler(x, torch.device(self.device)))
+        scaled = scaler(x, torch.device(self.device))  # anew: the graph was made of directions in the same memory
         recipe = pipeline.Recipe(
             n_clusters=self.n_clusters,
             n_heads=self.n_heads,

@@ -20,10 +20,16 @@ def knn_graph(x: Tensor, k: int, *, cosine: bool) -> tuple[Sparse, float]:
 
     s_i is the mean distance to the k nearest (Zelnik-Manor & Perona 2004): it keeps dense regions from becoming
     everyone's neighbor in high dimensions. Self is a candidate but no neighbor. The recall is that of the 50 nearest,
-    among which these are chosen.
+    among which these are chosen. Under ``cosine`` x becomes its rows' directions: a copy may not fit beside the search.
     """
     if cosine:  # not the search's own cosine: a row at the center has no direction, and is everyone's equal here
-        x = torch.nn.functional.normalize(x, dim=1)
+        torch.nn.functional.normalize(x, dim=1, out=x)
+    columns, recall = _locally_nearest(x, k)
+    return Sparse.from_neighbors(columns, candidates=Candidates.all(len(x))), recall
+
+
+def _locally_nearest(x: Tensor, k: int) -> tuple[Tensor, float]:
+    """The neighbors (n, k), and the recall of the search."""
     n = len(x)
     pool = min(max(_POOL, k), n - 1)
     found = nearest(x, pool)
@@ -35,7 +41,7 @@ def knn_graph(x: Tensor, k: int, *, cosine: bool) -> tuple[Sparse, float]:
         # have scale 0: near to each other, far from all others.
         local = torch.where(dist > 0, dist / scale[index].sqrt(), 0.0)
         columns[rows] = index.gather(1, torch.argsort(local, dim=1, stable=True)[:, :k])
-    return Sparse.from_neighbors(columns, candidates=Candidates.all(n)), found.recall
+    return columns, found.recall
 
 
 class EdgeSample(NamedTuple):

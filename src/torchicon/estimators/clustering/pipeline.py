@@ -26,7 +26,7 @@ _HIDDEN = 128
 _PUPILS = 4  # heads nearest to the consensus that learn it; the best pupil is kept
 _MOST_EDGES = 200_000  # sums over the graph use all edges up to here, else as many drawn ones
 _START_ROWS = 5_000  # rows on which a head's K-Means start is found
-_TARGETS = 2**26  # numbers that the consensus is taught from: rows times clusters
+_TARGETS = 2**25  # numbers that the consensus is taught from: rows times clusters
 
 
 @dataclass(frozen=True)
