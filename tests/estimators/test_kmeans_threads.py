@@ -9,7 +9,7 @@ import torch
 
 from torchicon.core import block_budget
 from torchicon.estimators._lloyd import kmeans
-from torchicon.estimators._workers import each, workers
+from torchicon.estimators._workers import workers
 
 
 @pytest.fixture(params=[1, 3])
@@ -29,15 +29,15 @@ def allowed_elsewhere() -> int:
 
 
 def test_each_keeps_the_order_and_uses_one_thread_a_block(count):
-    with workers() as pool:
-        assert each(pool, lambda i: (i, torch.get_num_threads()), range(20)) == [(i, 1) for i in range(20)]
-        assert torch.get_num_threads() == allowed_elsewhere() == count
+    with workers() as crew:
+        assert crew.each(lambda i: (i, torch.get_num_threads()), range(20)) == [(i, 1) for i in range(20)]
+        assert allowed_elsewhere() == count
     assert torch.get_num_threads() == allowed_elsewhere() == count
 
 
 def test_an_error_in_a_block_is_raised(count):
-    with workers() as pool, pytest.raises(ZeroDivisionError):
-        each(pool, lambda i: 1 / i, [1, 0])
+    with workers() as crew, pytest.raises(ZeroDivisionError):
+        crew.each(lambda i: 1 / i, [1, 0])
     assert torch.get_num_threads() == count
 
 

@@ -7,8 +7,9 @@ others can have moved past each other since (Hamerly 2010). Sums of clusters fol
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -17,11 +18,13 @@ from torch import Tensor
 from torchicon.core.numerics import block_bytes
 from torchicon.estimators._points import Frame, Points, frame_of, take
 from torchicon.estimators._starts import plus_plus, sample
-from torchicon.estimators._workers import each, workers
+from torchicon.estimators._workers import Workers, workers
 
-_TILE_BYTES = 2**22  # of scores: less, and calling the operations costs more than they do
+_TILE_BYTES = 2**23  # of scores: less, and calling the operations costs more than they do
 _FEWEST_ROWS = 256  # of a tile: fewer make poor matrix products
 _MOST_PICKED = 0.8  # of the rows: above, going through all is faster than picking
+
+ALONE = Workers()
 
 
 class Partition(NamedTuple):
@@ -37,9 +40,10 @@ class Partition(NamedTuple):
         return self._replace(centers=frame.leave(self.centers), inertia=self.inertia * frame.unit**2)
 
 
-def _tiles(n: int, bytes_per_row: int) -> list[slice]:
-    rows = max(_FEWEST_ROWS, _TILE_BYTES // bytes_per_row)
-    rows = max(1, min(rows, block_bytes() // bytes_per_row))
+def _tiles(n: int, bytes_per_row: int, workers: int = 1) -> list[slice]:
+    """Blocks of rows, as many for each worker."""
+    most = max(1, min(max(_FEWEST_ROWS, _TILE_BYTES // bytes_per_row), block_bytes() // bytes_per_row))
+    rows = max(1, math.ceil(n / (math.ceil(n / most / workers) * workers)), min(_FEWEST_ROWS, most))
     return [slice(start, min(start + rows, n)) for start in range(0, n, rows)]
 
 
@@ -59,7 +63,7 @@ class _Scorer:
         return len(scores) - scores.eq_(scores.amin(0)).mul_(self._countdown).amax(0).long()
 
 
-def nearest(x: Points, centers: Tensor, pool: ThreadPoolExecutor | None = None) -> Tensor:
+def nearest(x: Points, centers: Tensor, crew: Workers = ALONE) -> Tensor:
     """Nearest center (n,) of each point, the first of equal ones."""
     labels = torch.empty(len(x), dtype=torch.long, device=x.device)
     score = _Scorer(centers)
@@ -67,7 +71,7 @@ def nearest(x: Points, centers: Tensor, pool: ThreadPoolExecutor | None = None) 
     def find(rows: slice) -> None:
         labels[rows] = score.first_smallest(score(x[rows]))
 
-    each(pool, find, _tiles(len(x), len(centers) * x.dtype.itemsize))
+    crew.each(find, _tiles(len(x), len(centers) * x.dtype.itemsize, crew.count))
     return labels
 
 
@@ -77,11 +81,14 @@ def assign(x: Points, centers: Tensor) -> tuple[Tensor, Tensor]:
     return labels, own_sq_dist(x, centers, labels)
 
 
-def own_sq_dist(x: Points, centers: Tensor, labels: Tensor) -> Tensor:
+def own_sq_dist(x: Points, centers: Tensor, labels: Tensor, crew: Workers = ALONE) -> Tensor:
     """Squared distance (n,) of each point to its center, from the difference: the expanded square cancels."""
     sq_dist = torch.empty(len(x), dtype=x.dtype, device=x.device)
-    for rows in _tiles(len(x), 2 * x.shape[1] * x.dtype.itemsize):
+
+    def find(rows: slice) -> None:
         sq_dist[rows] = (x[rows] - centers.index_select(0, labels[rows])).square_().sum(1)
+
+    crew.each(find, _tiles(len(x), 2 * x.shape[1] * x.dtype.itemsize, crew.count))
     return sq_dist
 
 
@@ -90,21 +97,23 @@ class Totals:
     less than float32 points can show. Points without weight are no members.
     """
 
-    def __init__(self, x: Points, labels: Tensor, n_clusters: int, weight: Tensor | None = None) -> None:
-        self._x, self.weight = x, weight
-        self.sums = torch.zeros(n_clusters, x.shape[1], dtype=torch.float64, device=x.device)
-        self.mass = self.sums.new_zeros(n_clusters)
-        self.size = torch.zeros(n_clusters, dtype=torch.long, device=x.device)
-        for rows in self._blocks(len(x)):
-            self._add(x[rows], weight if weight is None else weight[rows], labels[rows], 1)
+    def __init__(
+        self, x: Points, labels: Tensor, n_clusters: int, weight: Tensor | None = None, crew: Workers = ALONE
+    ) -> None:
+        self._x, self.weight, self._n_clusters, self._crew = x, weight, n_clusters, crew
+        tiles = _tiles(len(x), 16 * x.shape[1], crew.count)
+        parts = crew.each(lambda rows: self._of(x[rows], None if weight is None else weight[rows], labels[rows]), tiles)
+        self.sums, self.mass, self.size = (torch.stack(part).sum(0) for part in zip(*parts, strict=True))
 
     def move(self, index: Tensor, old: Tensor, new: Tensor) -> None:
         """Points at ``index`` (m,) leave clusters ``old`` (m,) for ``new`` (m,)."""
-        for rows in self._blocks(len(index)):
+        for rows in _tiles(len(index), 16 * self._x.shape[1]):
             block = take(self._x, index[rows])
             weight = None if self.weight is None else self.weight[index[rows]]
-            self._add(block, weight, new[rows], 1)
-            self._add(block.neg(), weight, old[rows], -1)
+            of = partial(self._of, block, weight)
+            came, went = self._crew.each(of, [new[rows], old[rows]])
+            for total, more, less in zip((self.sums, self.mass, self.size), came, went, strict=True):
+                total += more - less
         gone = self.size == 0  # what rounding left behind
         self.sums[gone], self.mass[gone] = 0.0, 0.0
 
@@ -112,14 +121,12 @@ class Totals:
         """Mean (c, d) of each cluster; zero for one without members."""
         return (self.sums / torch.where(self.size > 0, self.mass, 1.0)[:, None]).to(self._x.dtype)
 
-    def _blocks(self, n: int) -> list[slice]:
-        return _tiles(n, 16 * self._x.shape[1])
-
-    def _add(self, block: Tensor, weight: Tensor | None, labels: Tensor, sign: int) -> None:
-        block = block.double() if weight is None else block * weight[:, None]
-        self.sums.index_add_(0, labels, block)
-        self.mass += sign * torch.bincount(labels, weight, minlength=len(self.mass))
-        self.size += sign * torch.bincount(labels if weight is None else labels[weight > 0], minlength=len(self.size))
+    def _of(self, block: Tensor, weight: Tensor | None, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        sums = torch.zeros(self._n_clusters, block.shape[1], dtype=torch.float64, device=block.device)
+        sums.index_add_(0, labels, block.double() if weight is None else block * weight[:, None])
+        counted = labels if weight is None else labels[weight > 0]
+        mass = torch.bincount(labels, weight, minlength=self._n_clusters).double()
+        return sums, mass, torch.bincount(counted, minlength=self._n_clusters)
 
 
 def means(x: Points, labels: Tensor, n_clusters: int) -> Tensor:
@@ -133,10 +140,10 @@ def lloyd(x: Points, centers: Tensor, *, max_iter: int, tolerance: float, weight
     An empty cluster takes the point farthest from its center, of a cluster that has others. Points may have weights
     (n,) in float64.
     """
-    with workers() as pool:
-        labels = nearest(x, centers, pool)
-        totals = Totals(x, labels, len(centers), weight)
-        bounds = _Bounds(x, labels, len(centers), pool)
+    with workers() as crew:
+        labels = nearest(x, centers, crew)
+        totals = Totals(x, labels, len(centers), weight, crew)
+        bounds = _Bounds(x, labels, len(centers), crew)
         iteration, shift = 0, torch.inf
         while iteration < max_iter and shift > tolerance:
             iteration += 1
@@ -149,7 +156,7 @@ def lloyd(x: Points, centers: Tensor, *, max_iter: int, tolerance: float, weight
                 break
             totals.move(wrong, labels[wrong], new)
             labels[wrong] = new
-    return finish(x, centers, labels, totals, iteration)
+        return finish(x, centers, labels, totals, iteration, crew)
 
 
 class _Bounds:
@@ -159,9 +166,9 @@ class _Bounds:
     have changed.
     """
 
-    def __init__(self, x: Points, labels: Tensor, n_clusters: int, pool: ThreadPoolExecutor | None) -> None:
-        self._x, self._labels, self._pool = x, labels, pool
-        self._tiles = _tiles(len(x), n_clusters * x.dtype.itemsize)
+    def __init__(self, x: Points, labels: Tensor, n_clusters: int, crew: Workers) -> None:
+        self._x, self._labels, self._crew = x, labels, crew
+        self._tiles = _tiles(len(x), n_clusters * x.dtype.itemsize, crew.count)
         self._sq_norm = torch.cat([torch.linalg.vector_norm(x[rows], dim=1).square() for rows in self._tiles])
         self._rounding = (x.shape[1] + 8) * torch.finfo(x.dtype).eps  # of d products, a few sums and a root
         self.gap = torch.zeros(len(x), dtype=torch.float64, device=x.device)
@@ -172,7 +179,7 @@ class _Bounds:
         itself = torch.arange(len(drift), device=drift.device) == fastest.indices[0]
         closer = drift + torch.where(itself, fastest.values[1], fastest.values[0])
         score = _Scorer(centers)
-        wrong, new = zip(*each(self._pool, lambda rows: self._visit(rows, score, closer), self._tiles), strict=True)
+        wrong, new = zip(*self._crew.each(lambda rows: self._visit(rows, score, closer), self._tiles), strict=True)
         return torch.cat(wrong), torch.cat(new)
 
     def _visit(self, rows: slice, score: _Scorer, closer: Tensor) -> tuple[Tensor, Tensor]:
@@ -215,11 +222,13 @@ def fill_empty(x: Points, centers: Tensor, labels: Tensor, totals: Totals) -> Te
     return moved
 
 
-def finish(x: Points, centers: Tensor, labels: Tensor, totals: Totals, iterations: int) -> Partition:
+def finish(
+    x: Points, centers: Tensor, labels: Tensor, totals: Totals, iterations: int, crew: Workers = ALONE
+) -> Partition:
     """The partition, without empty clusters and with its inertia."""
     filled = fill_empty(x, centers, labels, totals)
     centers = centers.index_copy(0, labels[filled], take(x, filled))
-    sq_dist = own_sq_dist(x, centers, labels).double()
+    sq_dist = own_sq_dist(x, centers, labels, crew).double()
     inertia = sq_dist.sum() if totals.weight is None else totals.weight @ sq_dist
     return Partition(centers, labels, float(inertia), iterations)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from torchicon.core.numerics import row_blocks
-from torchicon.estimators._workers import each, workers
+from torchicon.estimators._workers import workers
 
 _VISIT_BYTES = 2**21  # of a block that is looked at once
 
@@ -77,19 +77,18 @@ def frame_of(x: Points, weight: Tensor | None) -> Frame:
     mass = float(n if weight is None else weight.sum())
 
     def total(rows: slice) -> Tensor:
-        block = x[rows].double()
-        return block.sum(0) if weight is None else weight[rows] @ block
+        return x[rows].sum(0, dtype=torch.float64) if weight is None else weight[rows] @ x[rows].double()
 
     def deviation(rows: slice) -> tuple[float, float]:
         block = x[rows] - center
-        peak = float(block.abs().amax())
+        peak = float(torch.stack(block.aminmax()).abs().amax())
         unit = floor_power_of_two(peak)
         norm = torch.linalg.vector_norm(block.div_(unit), dim=1).double()
         return unit if peak else 0.0, float(norm @ norm if weight is None else weight[rows] @ norm.square_())
 
-    with workers() as pool:
-        center = (torch.stack(each(pool, total, blocks)).sum(0) / mass).to(x.dtype)
-        seen = each(pool, deviation, blocks)
+    with workers() as crew:
+        center = (torch.stack(crew.each(total, blocks)).sum(0) / mass).to(x.dtype)
+        seen = crew.each(deviation, blocks)
     largest = max(unit for unit, _ in seen) or 1.0
     return Frame(center, largest, sum(square * (unit / largest) ** 2 for unit, square in seen) / (mass * d))
 
