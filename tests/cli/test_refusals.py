@@ -164,7 +164,7 @@ class TestConfig:
     @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         st.dictionaries(
-            st.sampled_from(["file", "clusters", "labels", "seed", "preset", "no_map", "quiet", "debug"]),
+            st.sampled_from(["file", "clusters", "labels", "seed", "preset", "no_map", "quiet"]),
             st.recursive(
                 st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
                 lambda values: st.lists(values) | st.dictionaries(st.text(), values),

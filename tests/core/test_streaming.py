@@ -3,12 +3,13 @@
 import math
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 import torch
 from torch.autograd import grad
 
-from torchicon.core import Candidates, Sparse, block_budget, kl, reference_kl
+from torchicon.core import Candidates, Sparse, block_budget, kl, reference_kl, streaming
 from torchicon.core.streaming import Tiling, log_normalizer
 from torchicon.neighborhoods import Cosine, Dot, Gaussian, Labels, Positives, StudentT
 
@@ -75,8 +76,17 @@ class TestSolvedBatches:
             assert grad(loss.sum(), x)[0].isfinite().all()
 
 
+@contextmanager
+def kept_tiles(side):
+    """All scores stay for backward, in tiles of this side."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streaming, "_CPU_TILE", side)
+        patch.setattr(streaming, "_SMALLEST_TILE", 1)
+        yield
+
+
 class TestTiles:
-    """Against a dense log-sum-exp, with cells left out."""
+    """Against a dense log-sum-exp, with cells left out; the scores kept, and computed again."""
 
     SCORE = Dot()
 
@@ -96,12 +106,15 @@ class TestTiles:
         expected = self.dense(a, a, edges, own, row_scale)
         kept = expected > -math.inf
         (oracle,) = grad((expected[kept] * cotangent[kept]).sum(), a)
-        with block_budget(size):
-            tiling = Tiling((len(a), len(a)), a.dtype, a.device, symmetric=row_scale is None, own=own, edges=edges)
-            found = log_normalizer(self.SCORE, a, a, tiling, row_scale)
-            (gradient,) = grad((found[kept] * cotangent[kept]).sum(), a)
-        torch.testing.assert_close(found, expected, **EXACT)
-        torch.testing.assert_close(gradient, oracle, **EXACT)
+        for way in (kept_tiles(max(1, math.isqrt(size // 32))), block_budget(size)):
+            with way:
+                tiling = Tiling((len(a), len(a)), a.dtype, a.device, symmetric=row_scale is None, own=own, edges=edges)
+                found = log_normalizer(self.SCORE, a, a, tiling, row_scale)
+                loss = (found[kept] * cotangent[kept]).sum()
+                (gradient,), (again,) = grad(loss, a, retain_graph=True), grad(loss, a)
+            torch.testing.assert_close(found, expected, **EXACT)
+            torch.testing.assert_close(gradient, oracle, **EXACT)
+            assert torch.equal(gradient, again)
         return tiling
 
     def edges(self, generator, *, symmetric, n=11, count=25):
@@ -143,6 +156,18 @@ class TestTiles:
     @pytest.mark.parametrize("size", [1, 33, 500, 2**20])
     def test_any_tile(self, size, normal, generator):
         self.check(normal(11, 4), self.edges(generator, symmetric=True), size=size)
+
+    @pytest.mark.parametrize("learned", [(True, False), (False, True), (True, True)])
+    def test_other_keys_and_what_is_learned(self, learned, normal):
+        """A memory bank learns nothing, nor does a frozen encoder's anchor."""
+        a, b = (x.requires_grad_(wanted) for x, wanted in zip((normal(7, 4), normal(10, 4)), learned, strict=True))
+        inputs = [x for x in (a, b) if x.requires_grad]
+        expected = grad((a @ b.T).logsumexp(1).square().sum(), inputs)
+        for way in (kept_tiles(3), block_budget(9 * 32)):
+            with way:
+                tiling = Tiling((7, 10), a.dtype, a.device, symmetric=False, own=False, edges=None)
+                found = grad(log_normalizer(self.SCORE, a, b, tiling).square().sum(), inputs)
+            torch.testing.assert_close(found, expected, **EXACT)
 
     def test_a_gradient_far_from_the_origin(self, generator):
         """Only differences matter, so float32 points 3,000 away lose nothing but their own digits."""

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from torchicon.core.cluster import Cluster
 from torchicon.core.generic import Plan, Route, check_background, check_support
-from torchicon.core.low_rank import kept_bytes
 from torchicon.core.mixture import Mixture
-from torchicon.core.numerics import safe_exp_times
+from torchicon.core.numerics import block_bytes, safe_exp_times
 from torchicon.core.rows import Rows
 from torchicon.core.sparse import Sparse
 
@@ -73,7 +72,7 @@ def _plan(p: Sparse | Mixture, q: Cluster | Mixture) -> Plan:
         return Plan(1, of_edges)
     tiling = clusters.tiling()
     tile = min(tiling.side, p.n) * min(tiling.side, p.m) * q.dtype.itemsize
-    return Plan(len(tiling.tiles()), max(of_edges, tile + (kept_bytes(tiling, q.dtype.itemsize) or tile)))
+    return Plan(len(tiling.tiles()), max(of_edges, tile + (tiling.kept_bytes(q.dtype.itemsize, block_bytes()) or tile)))
 
 
 GRAPH_CLUSTER = Route("graph_cluster", _graph_cluster, _plan)

@@ -109,7 +109,8 @@ class Kernel(Rows):
             elif columns.shape[1] > _GATHER_FRACTION * self.m:
                 scores = self.score.pairwise(self.anchors[rows], self.keys).gather(1, columns)
             else:
-                scores = self.score.paired(self.anchors[rows], self.keys[columns])
+                keys = torch.nn.functional.embedding(columns, self.keys)  # its gradient is cheaper than an index's
+                scores = self.score.paired(self.anchors[rows], keys)
         if self.row_scale is not None:
             scores = scores * self.row_scale[rows, None]
         own = own_columns(rows, scores.shape, self.candidates, device=scores.device, columns=columns)

@@ -78,12 +78,6 @@ def pairs_tiling(left: Tensor, m: int, *, symmetric: bool) -> Tiling:
     return Tiling((len(left), m), left.dtype, left.device, symmetric=symmetric, own=False, edges=None)
 
 
-def kept_bytes(tiling: Tiling, itemsize: int) -> int:
-    """Bytes of all tiles where they fit the budget and are kept for backward, else 0: they are computed again."""
-    cells = sum((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in tiling.tiles())
-    return cells * itemsize if cells * itemsize <= block_bytes() else 0
-
-
 def sum_log_products(
     left: Float[Tensor, "n c"],
     right: Float[Tensor, "m c"],
@@ -113,7 +107,7 @@ def sum_log_products(
 class _SumLog(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, left: Tensor, right: Tensor, tiling: Tiling, of: _Of, sizes: Tensor | None) -> Tensor:
-        keep = any(ctx.needs_input_grad) and kept_bytes(tiling, left.element_size()) > 0
+        keep = any(ctx.needs_input_grad) and tiling.kept_bytes(left.element_size(), block_bytes()) > 0
         total, kept, work = left.new_zeros(len(left)), [], None
         for rows, columns in tiling.tiles():
             values = _tile(left, right, rows, columns, of)

@@ -56,7 +56,8 @@ def _sparse_kernel(p: Sparse, q: Kernel, with_entropy: bool) -> Tensor:
 def _plan_sparse_kernel(p: Sparse, q: Kernel) -> Plan:
     tiling = q.tiling((p.anchor, p.columns))
     tile_bytes = 4 * min(tiling.side, p.n) * min(tiling.side, p.m) * q.dtype.itemsize
-    return Plan(len(tiling.tiles()), max(tile_bytes, GENERIC.plan(p, q).peak_bytes))
+    of_tiles = tile_bytes + tiling.kept_scores(q.dtype.itemsize)
+    return Plan(len(tiling.tiles()), max(of_tiles, GENERIC.plan(p, q).peak_bytes))
 
 
 def _mixture_any(p: Mixture, q: Rows, with_entropy: bool) -> Tensor:

@@ -44,6 +44,10 @@ class Score(ABC):
     def pull_back(self, a: Tensor, b: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients with respect to a and b of ``(weight * pairwise(a, b)).sum()``, for weight (n, m)."""
 
+    def pull_back_one(self, a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
+        """The gradient with respect to a alone, where that is cheaper than both."""
+        return self.pull_back(a, b, weight)[0]
+
     @abstractmethod
     def paired(self, a: Tensor, b: Tensor) -> Tensor:
         """Scores (n, s) of each row of a (n, d) with its own s vectors b (n, s, d)."""
@@ -83,9 +87,13 @@ class Bilinear(Score):
         """Two matrix products."""
         return weight @ b, weight.T @ a
 
+    def pull_back_one(self, a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
+        """One matrix product."""
+        return weight @ b
+
     def paired(self, a: Tensor, b: Tensor) -> Tensor:
-        """Batched inner products."""
-        return torch.einsum("nd,nsd->ns", a, b)
+        """Inner products one by one: batched products of vectors are several times slower on a CPU."""
+        return (a[:, None] * b).sum(-1)
 
     def mean_pairwise(self, a: Tensor, b: Tensor) -> Tensor | None:
         """The mean of inner products is the inner product with the mean."""

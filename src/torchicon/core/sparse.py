@@ -44,6 +44,7 @@ class Sparse(Rows):
     ) -> None:
         self.candidates, self.own_candidates = candidates, own_candidates
         self.indptr, self.columns, self._log_mass = indptr.long(), columns.long(), log_mass
+        self._uniform = log_weight is None
         if log_weight is None:  # in float64, so that log(1/k) is exact enough for any q; routes cast it to q's type
             log_weight = torch.zeros(len(columns), dtype=torch.float64, device=columns.device)
         self.log_p = at_least_float32(log_weight)
@@ -67,6 +68,9 @@ class Sparse(Rows):
         self._key, order = torch.sort(self.anchor * self.candidates.size + self.columns)
         self.columns = self.columns[order]
         self._check_edges()
+        if self._uniform:
+            self.log_p = -self.counts.double().log()[self.anchor]
+            return self
         log_weight = self.log_p[order]
         log_total = segment_logsumexp(log_weight, self.anchor, self.n)
         # A row whose every weight is zero is empty: -inf - (-inf) would be NaN.
@@ -173,6 +177,12 @@ class Sparse(Rows):
             return Support(torch.zeros_like(real, dtype=torch.long), self.log_p.new_full(real.shape, -math.inf))
         edge = torch.where(real, start[:, None] + slot, 0)
         return Support(self.columns[edge] * real, torch.where(real, self.log_p[edge], -math.inf))
+
+    @torch.no_grad()
+    def empty_anchors(self) -> Tensor:
+        """Those without an edge that has mass."""
+        empty = torch.ones(self.n, dtype=torch.bool, device=self.anchor.device)
+        return empty.index_fill(0, self.anchor[self.log_p != -math.inf], False)
 
     def log_at(self, columns: Tensor | None, rows: slice) -> Tensor:
         """Log-probabilities by bisection in the sorted edges; -inf where there is no edge."""

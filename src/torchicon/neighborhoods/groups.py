@@ -123,17 +123,15 @@ def _same_group(groups: Tensor, keys: Tensor | None, candidates: Candidates, *, 
             f"The candidates are {candidates}, but groups were given for {len(keys)} columns: give those of all as "
             "keys."
         )
-    values, group = torch.unique(torch.cat([groups, keys]), return_inverse=True)
-    group, of_key = group[: len(groups)], group[len(groups) :]
-    counts = torch.bincount(of_key, minlength=len(values))
-    members = torch.argsort(of_key, stable=True)
-    first = (counts.cumsum(0) - counts)[group]
-    size = counts[group]
+    ordered, members = torch.sort(keys.long(), stable=True)
+    groups = groups.long()
+    first, last = torch.searchsorted(ordered, groups), torch.searchsorted(ordered, groups, right=True)
+    size = last - first
     anchor = torch.repeat_interleave(torch.arange(len(groups), device=groups.device), size)
-    slot = torch.arange(len(anchor), device=groups.device) - torch.repeat_interleave(size.cumsum(0) - size, size)
-    column = members[torch.repeat_interleave(first, size) + slot]
+    before = first - (size.cumsum(0) - size)  # what turns an edge's number into its member's
+    column = members[before[anchor] + torch.arange(len(anchor), device=groups.device)]
     if without_own:
         other = column != anchor + (candidates.first or 0)
         anchor, column = anchor[other], column[other]
-    counts = torch.bincount(anchor, minlength=len(groups))
-    return Sparse(torch.cat([counts.new_zeros(1), counts.cumsum(0)]), column, candidates=candidates)
+        size = torch.bincount(anchor, minlength=len(groups))
+    return Sparse(torch.cat([size.new_zeros(1), size.cumsum(0)]), column, candidates=candidates)
