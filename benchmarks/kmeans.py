@@ -2,6 +2,7 @@
 
     python benchmarks/kmeans.py                                       # 60,000 x 50 of overlapping clusters, c = 100
     python benchmarks/kmeans.py --data features.npy --clusters 1000 --iterations 50
+    python benchmarks/kmeans.py --data TRAIN:label TEST:label --components 50
 
 The start is one of k-means++, found once. Inertia is that of the centers found, by one code, in float64. "products" is
 the n x d x c matrix products that an iteration without shortcuts cannot do without.
@@ -10,9 +11,9 @@ the n x d x c matrix products that an iteration without shortcuts cannot do with
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 
 import numpy as np
+import sources
 from harness import Benchmark
 
 ROWS, DIMENSIONS, COMPONENTS = 60_000, 50, 150
@@ -98,21 +99,23 @@ def inertia(x, centers):
 
 
 def mixture():
-    """Points (n, d) of a seeded mixture of overlapping Gaussians."""
+    """A seeded mixture of overlapping Gaussians."""
     rng = np.random.default_rng(0)
     middles = 1.5 * rng.standard_normal((COMPONENTS, DIMENSIONS))
-    return middles[rng.integers(COMPONENTS, size=ROWS)] + rng.standard_normal((ROWS, DIMENSIONS))
+    x = middles[rng.integers(COMPONENTS, size=ROWS)] + rng.standard_normal((ROWS, DIMENSIONS))
+    return sources.Source(x.astype(np.float32), None, f"a mixture, {ROWS:,} x {DIMENSIONS}")
 
 
 def main():
     benchmark = Benchmark(__doc__, METHODS)
-    benchmark.parser.add_argument("--data", type=Path, help="points (n, d) as .npy; a seeded mixture if not given")
+    sources.add_options(benchmark.parser, "mixture")
     benchmark.parser.add_argument("--clusters", type=int, default=100)
     benchmark.parser.add_argument("--iterations", type=int, nargs="+", default=[20, 100])
     arguments = benchmark.parse()
     from sklearn.cluster import kmeans_plusplus
 
-    x = np.ascontiguousarray(mixture() if arguments.data is None else np.load(arguments.data), dtype=np.float32)
+    source = mixture() if arguments.data == ["mixture"] else sources.load(arguments)
+    x = source.x
     start = kmeans_plusplus(x, arguments.clusters, random_state=0)[0]
 
     def judge(method, figures):
@@ -122,7 +125,7 @@ def main():
 
     for iterations in arguments.iterations:
         benchmark.compare(
-            f"K-Means, {len(x):,} x {x.shape[1]}, c = {arguments.clusters}, {iterations} iterations",
+            f"K-Means of {source.name}, c = {arguments.clusters}, {iterations} iterations",
             {"x": x, "start": start, "iterations": iterations},
             judge=judge,
         )

@@ -3,6 +3,7 @@
     python benchmarks/run.py                            # tables as they come
     python benchmarks/run.py --markdown > table.md      # machine and one table, as README.md holds them
     python benchmarks/run.py --only infonce tsne --runs 5 --json all.json
+    python benchmarks/run.py --only --with *.json --markdown   # of what scripts run by hand have kept
 
 The large ones are run by hand; each script says how.
 """
@@ -41,12 +42,22 @@ def described(found):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=LINES, default=list(LINES))
+    parser.add_argument("--only", nargs="*", choices=LINES, default=list(LINES))
     parser.add_argument("--runs", type=int, default=3, help="processes of each method (default 3; growth: 1)")
     parser.add_argument("--markdown", action="store_true", help="print the machine and one table, at the end")
+    parser.add_argument(
+        "--with",
+        dest="kept",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="measurements kept by --json, to stand before the others",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all single measurements here")
     arguments = parser.parse_args()
-    results, failed = [], []
+    results = [record for file in arguments.kept for record in json.loads(file.read_text(encoding="utf-8"))["results"]]
+    failed = []
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.only:
             kept = Path(folder, f"{name}.json")

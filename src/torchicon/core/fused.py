@@ -86,9 +86,9 @@ class FusedNormalizer:
         """The normalizer of these features, or None where tiles have to do it.
 
         That is: no CUDA device with tf32, no Triton, a score without `Score.fused_form`, float64, more than 1,024
-        dimensions, or an anchor that lists more than 8 cells as left out.
+        dimensions, an anchor that lists more than 8 cells as left out, or groups that are.
         """
-        form = score.fused_form() if runs_on(a.device) else None
+        form = score.fused_form() if runs_on(a.device) and tiling.groups is None else None
         if form is None or a.dtype != torch.float32 or not 0 < a.shape[1] <= _MAX_DIMENSIONS or not len(a):
             return None
         listed = None

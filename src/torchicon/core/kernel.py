@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from torchicon.core.candidates import Candidates
+from torchicon.core.members import Members
 from torchicon.core.numerics import map_row_blocks
 from torchicon.core.rows import Rows, Support, check_own, own_columns
 from torchicon.core.score import Score
@@ -17,6 +18,7 @@ from torchicon.core.streaming import Tiling, log_normalizer
 
 # A matrix product reads m columns about as fast as this fraction of them can be gathered.
 _GATHER_FRACTION = 1 / 16
+Excluded = tuple[Tensor, Tensor] | Members
 _HALF = (torch.float16, torch.bfloat16)
 
 
@@ -67,8 +69,11 @@ class Kernel(Rows):
         """Floating type of the features."""
         return self.anchors.dtype
 
-    def tiling(self, excluding: tuple[Tensor, Tensor] | None = None) -> Tiling:
-        """How the normalizer is streamed; ``excluding`` names cells (anchor, column) to leave out."""
+    def tiling(self, excluding: Excluded | None = None) -> Tiling:
+        """How the normalizer is streamed; ``excluding`` names cells (anchor, column), or members, to leave out."""
+        groups = None
+        if isinstance(excluding, Members):
+            groups, excluding = (excluding.group, excluding.of_key), None
         diagonal = self.candidates.excludes_self
         if diagonal and self.candidates.first:  # the own cells are beside the diagonal: named one by one
             anchor = torch.arange(self.n, device=self.anchors.device)
@@ -82,9 +87,10 @@ class Kernel(Rows):
             symmetric=self.keys is self.anchors and self.row_scale is None,
             own=diagonal,
             edges=excluding,
+            groups=groups,
         )
 
-    def log_normalizer(self, excluding: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    def log_normalizer(self, excluding: Excluded | None = None) -> Tensor:
         """Log-sum-exp of each anchor's scores over its candidates, (n,); without the cells ``excluding`` names."""
         if excluding is not None:
             return self._stream(self.tiling(excluding))

@@ -18,6 +18,7 @@ from torchicon.core.generic import bytes_of_support as bytes_of_support
 from torchicon.core.generic import check_background
 from torchicon.core.generic import check_support as check_support
 from torchicon.core.graph_cluster import GRAPH_CLUSTER, base_of
+from torchicon.core.grouped import kl_within, peak_bytes, reaches
 from torchicon.core.kernel import Kernel
 from torchicon.core.mixture import Mixture
 from torchicon.core.numerics import block_bytes, map_row_blocks, row_blocks, safe_exp_times
@@ -31,6 +32,11 @@ def _sparse_kernel(p: Sparse, q: Kernel, with_entropy: bool) -> Tensor:
 
     Both terms are nonnegative, so a nearly solved row keeps its digits where ``lse - s`` would cancel.
     """
+    if by_group(p, q):
+        assert p.members is not None
+        within, inside = kl_within(p.members, q, with_entropy=with_entropy)
+        outside = torch.nn.functional.softplus(q.log_normalizer(excluding=p.members) - inside, threshold=40.0)
+        return torch.where(p.empty_anchors(), 0.0, within + outside)
     mass = p.log_p != -math.inf
     log_rest = q.log_normalizer(excluding=(p.anchor[mass], p.columns[mass]))
 
@@ -53,11 +59,18 @@ def _sparse_kernel(p: Sparse, q: Kernel, with_entropy: bool) -> Tensor:
     return map_row_blocks(block, p.n, bytes_of_support(p, q))
 
 
+def by_group(p: Sparse, q: Kernel) -> bool:
+    """Whether p is of groups so large that its edges are better not listed."""
+    return p.members is not None and reaches(p.members, q) and p.members.many
+
+
 def _plan_sparse_kernel(p: Sparse, q: Kernel) -> Plan:
-    tiling = q.tiling((p.anchor, p.columns))
+    grouped = p.members if by_group(p, q) else None
+    tiling = q.tiling(grouped or (p.anchor, p.columns))
     tile_bytes = 4 * min(tiling.side, p.n) * min(tiling.side, p.m) * q.dtype.itemsize
     of_tiles = tile_bytes + tiling.kept_scores(q.dtype.itemsize)
-    return Plan(len(tiling.tiles()), max(of_tiles, GENERIC.plan(p, q).peak_bytes))
+    of_support = GENERIC.plan(p, q).peak_bytes if grouped is None else peak_bytes(grouped, q)
+    return Plan(len(tiling.tiles()), max(of_tiles, of_support))
 
 
 def _mixture_any(p: Mixture, q: Rows, with_entropy: bool) -> Tensor:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor
 
 from torchicon.core.candidates import Candidates
 from torchicon.core.compiled import later
+from torchicon.core.members import Members
 from torchicon.core.numerics import at_least_float32, log_normalize, safe_log, segment_logsumexp
 from torchicon.core.rows import Rows, Support, check_own
 
@@ -44,6 +45,7 @@ class Sparse(Rows):
     ) -> None:
         self.candidates, self.own_candidates = candidates, own_candidates
         self.indptr, self.columns, self._log_mass = indptr.long(), columns.long(), log_mass
+        self.members: Members | None = None
         self._uniform = log_weight is None
         if log_weight is None:  # in float64, so that log(1/k) is exact enough for any q; routes cast it to q's type
             log_weight = torch.zeros(len(columns), dtype=torch.float64, device=columns.device)
@@ -53,7 +55,7 @@ class Sparse(Rows):
 
     def settle(self) -> Sparse:
         """Check, sort and normalize the edges, once."""
-        if hasattr(self, "counts"):
+        if self.members is not None or hasattr(self, "counts"):
             return self
         first, last = int(self.indptr[0]), int(self.indptr[-1])
         if first != 0 or not len(self.columns) == len(self.log_p) == last:
@@ -91,6 +93,24 @@ class Sparse(Rows):
         if self.candidates.excludes_self and own.any():
             i = int(self.anchor[own][0])
             raise ValueError(f"Row {i} has mass on itself, but the candidates are {self.candidates}.")
+
+    @classmethod
+    def from_members(cls, members: Members, *, candidates: Candidates) -> Sparse:
+        """Uniform rows over an anchor's members; their edges are listed when someone first asks for them."""
+        rows = cls.__new__(cls)
+        rows.candidates, rows.own_candidates, rows.members, rows._log_mass = candidates, False, members, None
+        rows._uniform, rows.counts = True, members.counts
+        rows.indptr = torch.cat([rows.counts.new_zeros(1), rows.counts.cumsum(0)])
+        check_own(rows.n, candidates)
+        return rows
+
+    def __getattr__(self, name: str) -> Any:
+        """The edges of members, when they are first asked for."""
+        if name not in ("columns", "log_p", "anchor", "_key") or vars(self).get("members") is None:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
+        listed = Sparse(self.indptr, vars(self)["members"].columns(), candidates=self.candidates)
+        vars(self).update(columns=listed.columns, log_p=listed.log_p, anchor=listed.anchor, _key=listed._key)
+        return vars(self)[name]
 
     @classmethod
     def from_neighbors(cls, columns: Tensor, log_weight: Tensor | None = None, *, candidates: Candidates) -> Sparse:
@@ -161,7 +181,7 @@ class Sparse(Rows):
     @property
     def dtype(self) -> torch.dtype:
         """Floating type of the log-probabilities."""
-        return self.log_p.dtype
+        return torch.float64 if self._uniform else self.log_p.dtype
 
     def width(self) -> int:
         """The most edges that one row has."""
@@ -181,6 +201,8 @@ class Sparse(Rows):
     @torch.no_grad()
     def empty_anchors(self) -> Tensor:
         """Those without an edge that has mass."""
+        if self._uniform:
+            return self.counts == 0
         empty = torch.ones(self.n, dtype=torch.bool, device=self.anchor.device)
         return empty.index_fill(0, self.anchor[self.log_p != -math.inf], False)
 

@@ -34,6 +34,7 @@ class Tiling:
         symmetric: the anchors are the candidates.
         own: leave out cell (i, i).
         edges: (anchor, column) of further cells to leave out, each (e,).
+        groups: (n,) of the anchors and (m,) of the columns; cells of one group are left out too.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Tiling:
         symmetric: bool,
         own: bool,
         edges: tuple[Tensor, Tensor] | None,
+        groups: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         self.n, self.m = shape
         side = max(1, math.isqrt(block_bytes() // (_LIVE_TILES * dtype.itemsize)))
@@ -53,7 +55,10 @@ class Tiling:
         self.side = side
         self.own = own
         self.edges = edges if edges is not None and len(edges[0]) else None
+        self.groups = groups
         self.symmetric = symmetric and (self.edges is None or _is_symmetric(*self.edges, self.m))
+        if groups is not None and groups[0] is not groups[1]:
+            self.symmetric = False
 
     @cached_property
     def _edges_by_tile(self) -> tuple[Tensor, Tensor, list[int], int]:
@@ -88,6 +93,9 @@ class Tiling:
             tile = rows.start // self.side * across + columns.start // self.side
             inside = slice(start[tile], start[tile + 1])
             scores[row[inside], column[inside]] = -math.inf
+        if self.groups is not None:
+            of_rows, of_columns = self.groups
+            scores.masked_fill_(of_rows[rows, None] == of_columns[columns], -math.inf)
         return scores
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from torchicon.core import Candidates, Sparse
 from torchicon.core.compiled import later
+from torchicon.core.members import Members
 
 
 @final
@@ -116,22 +117,14 @@ def _count_columns(groups: Tensor, keys: Tensor | None, name: str) -> int:
 
 @later(lambda groups, keys, candidates, *, without_own: (len(groups), candidates, torch.float64))
 def _same_group(groups: Tensor, keys: Tensor | None, candidates: Candidates, *, without_own: bool) -> Sparse:
-    """Uniform over the columns of an anchor's group; memory follows the pairs."""
+    """Uniform over the columns of an anchor's group."""
     keys = groups if keys is None else keys
     if candidates.size != len(keys):
         raise ValueError(
             f"The candidates are {candidates}, but groups were given for {len(keys)} columns: give those of all as "
             "keys."
         )
-    ordered, members = torch.sort(keys.long(), stable=True)
-    groups = groups.long()
-    first, last = torch.searchsorted(ordered, groups), torch.searchsorted(ordered, groups, right=True)
-    size = last - first
-    anchor = torch.repeat_interleave(torch.arange(len(groups), device=groups.device), size)
-    before = first - (size.cumsum(0) - size)  # what turns an edge's number into its member's
-    column = members[before[anchor] + torch.arange(len(anchor), device=groups.device)]
-    if without_own:
-        other = column != anchor + (candidates.first or 0)
-        anchor, column = anchor[other], column[other]
-        size = torch.bincount(anchor, minlength=len(groups))
-    return Sparse(torch.cat([size.new_zeros(1), size.cumsum(0)]), column, candidates=candidates)
+    group = groups.long()
+    of_key = group if keys is groups else keys.long()
+    own = (candidates.first or 0) if without_own else None
+    return Sparse.from_members(Members(group, of_key, own), candidates=candidates)
