@@ -71,7 +71,10 @@ def main():
             if kept.exists():
                 results += json.loads(kept.read_text(encoding="utf-8"))["results"]
     # Growth starts where another script ends: of two measurements of one line the first stands.
-    results = list({(record["work"], record["method"]): record for record in reversed(results)}.values())[::-1]
+    first: dict[tuple[str, str], dict] = {}
+    for record in results:
+        first.setdefault((record["work"], record["method"]), record)
+    results = list(first.values())
     if arguments.markdown:
         print(described(machine()), table(results), sep="\n\n")
     if arguments.json:
