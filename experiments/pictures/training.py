@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import itertools
 import math
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from torch import Tensor
 from torchicon import Method
 from torchicon.core import Rows
 from torchicon.methods import Term
+from torchicon.methods.method import asked_by
 
 Problem = dict[str, Tensor]
 _MOVING = {"bank", "text_bank", "cluster", "text_cluster", "center"}  # given, but not the same at every step
@@ -82,13 +82,13 @@ def fit(method: Method, scene: Trainable, steps: int | None = None) -> tuple[flo
 def used_names(method: Method) -> set[str]:
     """The tensors that the loss takes or that are learned: an example may have more."""
     functions = [function for term in method.terms for function in (term.p, term.q, term.weights) if callable(function)]
-    return {name for function in functions for name in inspect.signature(function).parameters} | set(method.learns)
+    return {name for function in functions for name in asked_by(function)} | set(method.learns)
 
 
 def looks_at(method: Method, name: str) -> bool:
     """A term of the loss takes this tensor of the problem."""
     sides = [side for term in method.terms for side in (term.p, term.q)]
-    return any(name in inspect.signature(side).parameters for side in sides)
+    return any(name in asked_by(side) for side in sides)
 
 
 def with_given_rows(method: Method, given: Mapping[str, Tensor]) -> Method:
@@ -98,7 +98,7 @@ def with_given_rows(method: Method, given: Mapping[str, Tensor]) -> Method:
 
 
 def _with_given_p(term: Term, given: Mapping[str, Tensor]) -> Term:
-    names = inspect.signature(term.p).parameters
+    names = asked_by(term.p)
     if not set(names) <= set(given) - _MOVING:
         return term
     rows: Rows = term.p(**{name: given[name] for name in names})

@@ -1,6 +1,5 @@
 """Smoothing of every row of the table (theory 5) against dense numpy, torch's label smoothing and detached keys."""
 
-import inspect
 import math
 
 import numpy as np
@@ -11,6 +10,7 @@ from torch.nn import functional as F
 
 from torchicon.core import Cluster, Dense, Kernel, Mixture, Sparse, SupportError, cross_entropy, kl
 from torchicon.methods import IDENTITIES, TABLE, Limit, find, smoothed
+from torchicon.methods.method import asked_by
 from torchicon.methods.verify import check
 
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
@@ -73,7 +73,7 @@ def total(term, problem, p, q, rows):
     if isinstance(term.weights, str):
         supervised = dense(p if term.direction == "forward" else q).sum(1) > 0
         return rows.sum() / (supervised.sum() if term.weights == "mean" else 1)
-    weights = term.weights(**{name: problem[name] for name in inspect.signature(term.weights).parameters})
+    weights = term.weights(**{name: problem[name] for name in asked_by(term.weights)})
     return (weights.numpy() * rows).sum()
 
 
@@ -119,7 +119,9 @@ def test_loss_of_both(method):
     for term in method.terms:
         p, q = term.neighborhoods(problem)
         a, b = (mixed(p, 0.2, candidates_of(p, q)), mixed(q, 0.7))[:: 1 if term.direction == "forward" else -1]
-        expected += term.factor * total(term, problem, p, q, divergences(a, b, cross=term.divergence is cross_entropy))
+        expected += term.coefficient * total(
+            term, problem, p, q, divergences(a, b, cross=term.divergence is cross_entropy)
+        )
     exact = all(rows.dtype == torch.float64 for term in method.terms for rows in term.neighborhoods(problem))
     assert math.isclose(result.loss(problem), expected, rel_tol=1e-9 if exact else 1e-6, abs_tol=1e-12)
     assert check(result).passed

@@ -69,7 +69,7 @@ def with_self(recipe):
 @pytest.mark.parametrize("method", [m for m in ALL if not isinstance(m.claim, Inspired)], ids=str)
 def test_no_row_survives_a_planted_error(method):
     """A factor 2, the other direction, the other reduction, a lost term, a missing self-mask: in any row."""
-    changes = [{"factor": 2 * method.factor}]
+    changes = [{"factor": 2 * method.coefficient}]
     if method.divergence in (kl, cross_entropy):  # a limit with p as its kernel is refused, or is symmetric
         other = "reverse" if method.direction == "forward" else "forward"
         weights = "sum" if method.weights == "joint" else method.weights

@@ -22,7 +22,7 @@ from torchicon.cli.sources import (
 )
 from torchicon.core import kl
 from torchicon.methods import Method, Term, problems
-from torchicon.methods.method import asked_by
+from torchicon.methods.method import asked_by, settings_of
 
 _PUBLIC = (torchicon, core, neighborhoods, problems)  # what a name is imported from, the first that has it
 _PLAIN = (bool, int, float, str, tuple, type(None))
@@ -131,7 +131,7 @@ class _Slice:
                 self._import(name, term.divergence)
                 options.append(f"divergence={name}")
             loss = f"objective({', '.join(options)})"
-        return loss if term.factor == 1.0 else f"{term.factor:.12g} * {loss}"
+        return loss if term.coefficient == 1.0 else f"{term.coefficient:.12g} * {loss}"
 
     def _expression(self, function: Callable[..., Any]) -> str:
         """A call of the function on the problem's tensors, written out if it is nothing but an expression."""
@@ -144,11 +144,7 @@ class _Slice:
         if body is None or not nested:
             self._name(function.__name__, function, function)
             return f"{function.__name__}({', '.join(parameters)})"
-        given = closed_over(function) | {
-            name: part.default
-            for name, part in inspect.signature(function).parameters.items()
-            if part.default is not part.empty
-        }
+        given = closed_over(function) | settings_of(function)
         body = Inlined(
             {name: node for name, value in given.items() if (node := self._literal(value)) is not None}
         ).visit(copy.deepcopy(body))

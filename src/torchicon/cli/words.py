@@ -28,7 +28,7 @@ def _term(term: Term, index: str) -> str:
         kind = f"{term.divergence} limit of KL"
     p, q = f"p{index}", f"q{index}"
     sides = f"({p} ‖ {q})" if term.direction == "forward" else f"({q} ‖ {p})"
-    return f"{'' if term.factor == 1 else f'{term.factor:.3g} × '}{weights} {kind}{sides}"
+    return f"{'' if term.coefficient == 1 else f'{term.coefficient:.3g} × '}{weights} {kind}{sides}"
 
 
 def claim_of(claim: Claim) -> tuple[str, str]:

@@ -29,9 +29,9 @@ from torchicon.neighborhoods import (
 _BANDWIDTH, _NEIGHBORS = 1.5, 3
 
 
-def _similarity(x: Tensor) -> Tensor:
-    """Symmetric graph of the nearest: half of each directed edge, (n, n) sparse."""
-    p = KNN(_NEIGHBORS)(x)
+def _similarity(x: Tensor, k: int) -> Tensor:
+    """Symmetric graph of the k nearest: half of each directed edge, (n, n) sparse."""
+    p = KNN(k)(x)
     half = torch.full_like(p.log_p, 0.5)
     ends = torch.stack([torch.cat([p.anchor, p.columns]), torch.cat([p.columns, p.anchor])])
     shape = (len(x), len(x))
@@ -40,8 +40,8 @@ def _similarity(x: Tensor) -> Tensor:
     ).coalesce()
 
 
-def _degrees(x: Tensor) -> Tensor:
-    return _similarity(x).sum(1).to_dense()
+def _degrees(x: Tensor, *, k: int = _NEIGHBORS) -> Tensor:
+    return _similarity(x, k).sum(1).to_dense()
 
 
 def _dcd_constant(problem: Problem) -> float:
@@ -54,7 +54,7 @@ K_MEANS = Method(
     name="K-Means",
     cell=("Gaussian", "Clusters"),
     citation=reference("macqueen1967some"),
-    p=lambda x: Gaussian(_BANDWIDTH)(x, candidates=Candidates.all(len(x))),
+    p=lambda x, bandwidth=_BANDWIDTH: Gaussian(bandwidth)(x, candidates=Candidates.all(len(x))),
     q=lambda logits: Clusters()(logits.softmax(1)),
     p_equation="p(j|i) ∝ exp(-|x_i - x_j|² / 2σ²)",
     q_equation="q(j|i) = Σ_c φ_ic φ_jc / n_c, φ = softmax(z)",
@@ -88,7 +88,7 @@ INFONCE_CLUSTERING = Method(
     name="InfoNCE clustering",
     cell=("kNN", "Clusters"),
     citation=reference("alshammari2025icon"),
-    p=lambda x: KNN(_NEIGHBORS)(x, candidates=Candidates.all(len(x))),
+    p=lambda x, k=_NEIGHBORS: KNN(k)(x, candidates=Candidates.all(len(x))),
     q=lambda logits: Clusters("cluster")(logits.softmax(1)),
     p_equation="p(j|i) = 1[j in kNN(i)] / k",
     q_equation="q(j|i) = Σ_c φ_ic φ_jc / n_c, φ = softmax(z)",
@@ -104,7 +104,7 @@ INFONCE_CLUSTERING_BY_POINT = Method(
     name="InfoNCE clustering (by point)",
     cell=("kNN", "Clusters"),
     citation=reference("do2021clustering"),
-    p=lambda x: KNN(_NEIGHBORS)(x, candidates=Candidates.all(len(x))),
+    p=lambda x, k=_NEIGHBORS: KNN(k)(x, candidates=Candidates.all(len(x))),
     q=lambda logits: Clusters("point")(logits.softmax(1)),
     p_equation="p(j|i) = 1[j in kNN(i)] / k",
     q_equation="q(j|i) = φ_i · φ_j / Σ_k φ_i · φ_k, φ = softmax(z)",
@@ -122,7 +122,7 @@ T_K_MEANS = Method(
     cell=("Student-t", "Clusters"),
     gap=True,
     citation=reference("alshammari2025icon"),
-    p=lambda x: StudentT(scale=_BANDWIDTH)(x, candidates=Candidates.all(len(x))),
+    p=lambda x, scale=_BANDWIDTH: StudentT(scale=scale)(x, candidates=Candidates.all(len(x))),
     q=lambda logits: Clusters()(logits.softmax(1)),
     p_equation="p(j|i) ∝ (1 + |x_i - x_j|² / νs²)^(-(ν+1)/2), ν = 1",
     q_equation="q(j|i) = Σ_c φ_ic φ_jc / n_c, φ = softmax(z)",
@@ -175,7 +175,7 @@ DCD = Method(
     name="DCD",
     cell=("kNN", "Clusters"),
     citation=reference("yang2012clustering"),
-    p=lambda x: Graph()(_similarity(x), candidates=Candidates.all(len(x))),
+    p=lambda x, k=_NEIGHBORS: Graph()(_similarity(x, k), candidates=Candidates.all(len(x))),
     q=lambda logits: Clusters()(logits.softmax(1)),
     p_equation="p(j|i) = A_ij / d_i, A the symmetric graph of the k nearest",
     q_equation="q(j|i) = Σ_c φ_ic φ_jc / n_c, φ = softmax(z)",
@@ -210,7 +210,7 @@ TEMI = Method(
     name="TEMI",
     cell=("kNN", "Clusters"),
     citation=reference("adaloglou2023exploring"),
-    p=lambda x: KNN(_NEIGHBORS)(x, candidates=Candidates.all(len(x))),
+    p=lambda x, k=_NEIGHBORS: KNN(k)(x, candidates=Candidates.all(len(x))),
     q=lambda logits, teacher: Clusters()(logits.softmax(1), teacher.softmax(1).detach()),
     p_equation="p(j|i) = 1[j in kNN(i)] / k",
     q_equation="q(j|i) = Σ_c φ_ic φ'_jc / Σ_k φ'_kc, φ' of the teacher",

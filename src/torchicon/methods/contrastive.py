@@ -18,6 +18,7 @@ from torchicon.neighborhoods import KNN, Cosine, Labels, Pairs, PositiveOrRest, 
 _OTHERS = "the other 2B - 1 views of the batch"
 _OUTCOMES = Candidates.all(2, "outcomes")
 _MOCO_TEMPERATURE = 0.2
+_STUDENT_SCALE = math.sqrt(0.5)
 
 
 def _mean_log_positives(problem: Problem) -> float:
@@ -31,11 +32,11 @@ def _own_key(teacher: Tensor) -> Sparse:
     return Pairs()(half, candidates=Candidates.all(half, "keys of the other view"), device=teacher.device)
 
 
-def _among_keys(z: Tensor, teacher: Tensor, view: int) -> Kernel:
+def _among_keys(z: Tensor, teacher: Tensor, *, view: int, temperature: float) -> Kernel:
     """Queries of one view over the keys of the other."""
     queries, keys = z.chunk(2)[view], teacher.chunk(2)[1 - view]
     candidates = Candidates.all(len(keys), "keys of the other view")
-    return Cosine(_MOCO_TEMPERATURE)(queries, keys, candidates=candidates)
+    return Cosine(temperature)(queries, keys, candidates=candidates)
 
 
 INFONCE = Method(
@@ -43,7 +44,7 @@ INFONCE = Method(
     cell=("Positive pairs", "Gaussian"),
     citation=reference("bachman2019learning"),
     p=lambda image: Positives()(image),
-    q=lambda z: Cosine(0.1)(z),
+    q=lambda z, temperature=0.1: Cosine(temperature)(z),
     p_equation="p(j|i) = 1[j is another view of i] / k",
     q_equation="q(j|i) ∝ exp(cos(z_i, z_j) / τ)",
     mapper="encoder and projection head",
@@ -59,7 +60,7 @@ SIMCLR = Method(
     cell=("Positive pairs", "Gaussian"),
     citation=reference("chen2020simple"),
     p=lambda image: Positives()(image),
-    q=lambda z: Cosine(0.1)(z),
+    q=lambda z, temperature=0.1: Cosine(temperature)(z),
     p_equation="p(j|i) = 1[j is the other view of i]",
     q_equation="q(j|i) ∝ exp(cos(z_i, z_j) / τ)",
     mapper="encoder and projection head",
@@ -74,13 +75,15 @@ MOCO_V3 = Method(
     cell=("Positive pairs", "Gaussian"),
     citation=reference("chen2021empirical"),
     p=lambda teacher: _own_key(teacher),
-    q=lambda z, teacher: _among_keys(z, teacher, view=0),
-    factor=2 * _MOCO_TEMPERATURE,
+    q=lambda z, teacher, temperature=_MOCO_TEMPERATURE: _among_keys(z, teacher, view=0, temperature=temperature),
+    factor=lambda temperature=_MOCO_TEMPERATURE: 2 * temperature,
     others=(
         Term(
             p=lambda teacher: _own_key(teacher),
-            q=lambda z, teacher: _among_keys(z, teacher, view=1),
-            factor=2 * _MOCO_TEMPERATURE,
+            q=lambda z, teacher, temperature=_MOCO_TEMPERATURE: _among_keys(
+                z, teacher, view=1, temperature=temperature
+            ),
+            factor=lambda temperature=_MOCO_TEMPERATURE: 2 * temperature,
         ),
     ),
     p_equation="p(j|i) = 1[key j is of the same image, in the other view]",
@@ -98,7 +101,9 @@ DEBIASED = Method(
     cell=("Positive pairs", "Gaussian"),
     citation=reference("chuang2020debiased"),
     p=lambda image: Labels(2)(torch.zeros_like(image), candidates=_OUTCOMES),
-    q=lambda z, image: PositiveOrRest(0.5, prior=0.2)(z, Positives()(image), candidates=_OUTCOMES),
+    q=lambda z, image, temperature=0.5, prior=0.2: PositiveOrRest(temperature, prior=prior)(
+        z, Positives()(image), candidates=_OUTCOMES
+    ),
     p_equation="p(+|i) = 1",
     q_equation="q(+|i) = exp(s⁺) / (exp(s⁺) + N g), s = cos / t, "
     "g = max{(mean_u exp(s_u) - τ⁺ exp(s⁺)) / (1 - τ⁺), exp(-1/t)}",
@@ -114,8 +119,8 @@ X_SAMPLE = Method(
     name="X-Sample",
     cell=("Gaussian", "Gaussian"),
     citation=reference("sobal2025xsample"),
-    p=lambda caption: Cosine(0.1)(caption),
-    q=lambda z: Cosine(0.1)(z),
+    p=lambda caption, target_temperature=0.1: Cosine(target_temperature)(caption),
+    q=lambda z, temperature=0.1: Cosine(temperature)(z),
     p_equation="p(j|i) ∝ exp(cos(c_i, c_j) / τ_s), c the captions' embeddings",
     q_equation="q(j|i) ∝ exp(cos(z_i, z_j) / τ)",
     mapper="encoder and projection head",
@@ -131,8 +136,8 @@ LGSIMCLR = Method(
     name="LGSimCLR",
     cell=("kNN", "Gaussian"),
     citation=reference("elbanani2023learning"),
-    p=lambda caption: KNN(1, metric="cosine")(caption),
-    q=lambda z: Cosine(0.1)(z),
+    p=lambda caption, k=1: KNN(k, metric="cosine")(caption),
+    q=lambda z, temperature=0.1: Cosine(temperature)(z),
     p_equation="p(j|i) = 1[caption j is the nearest to caption i]",
     q_equation="q(j|i) ∝ exp(cos(z_i, z_j) / τ)",
     mapper="encoder and projection head",
@@ -148,7 +153,7 @@ TSIMCLR = Method(
     cell=("Positive pairs", "Student-t"),
     citation=reference("hu2023your"),
     p=lambda image: Positives()(image),
-    q=lambda z: StudentT(5.0, scale=math.sqrt(0.5))(z),
+    q=lambda z, df=5.0, scale=_STUDENT_SCALE: StudentT(df, scale=scale)(z),
     weights="joint",
     p_equation="P_ij = 1[j is the other view of i] / 2B",
     q_equation="Q_ij ∝ (1 + ‖z_i - z_j‖² / ντ)^(-(ν+1)/2) over all pairs",
@@ -165,7 +170,7 @@ TSIMCLR_ROW = Method(
     cell=("Positive pairs", "Student-t"),
     citation=reference("hu2023your"),
     p=lambda image: Positives()(image),
-    q=lambda z: StudentT(5.0, scale=math.sqrt(0.5))(z),
+    q=lambda z, df=5.0, scale=_STUDENT_SCALE: StudentT(df, scale=scale)(z),
     p_equation="p(j|i) = 1[j is the other view of i]",
     q_equation="q(j|i) ∝ (1 + ‖z_i - z_j‖² / ντ)^(-(ν+1)/2)",
     mapper="encoder and projection head, not normalized",
@@ -197,7 +202,7 @@ SUPCON = Method(
     cell=("Classes", "Gaussian"),
     citation=reference("khosla2020supervised"),
     p=lambda label: Positives()(label),
-    q=lambda z: Cosine(0.1)(z),
+    q=lambda z, temperature=0.1: Cosine(temperature)(z),
     p_equation="p(j|i) = 1[y_j = y_i, j ≠ i] / |P(i)|",
     q_equation="q(j|i) ∝ exp(cos(z_i, z_j) / τ)",
     mapper="encoder and projection head",
@@ -212,8 +217,8 @@ SUPCON_IN = Method(
     name="SupCon (in)",
     cell=("Classes", "Gaussian"),
     citation=reference("khosla2020supervised"),
-    p=lambda z, label: condition(Cosine(0.1)(z), Positives()(label)),
-    q=lambda z: Cosine(0.1)(z),
+    p=lambda z, label, temperature=0.1: condition(Cosine(temperature)(z), Positives()(label)),
+    q=lambda z, temperature=0.1: Cosine(temperature)(z),
     p_equation="p(j|i) = 1[y_j = y_i, j ≠ i] q(j|i) / Σ_{k ∈ P(i)} q(k|i): learned, the best p on the positives",
     q_equation="q(j|i) ∝ exp(cos(z_i, z_j) / τ)",
     mapper="encoder and projection head",

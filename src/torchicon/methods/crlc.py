@@ -33,9 +33,10 @@ from torchicon.neighborhoods import (
 )
 from torchicon.neighborhoods.recipe import KernelRecipe
 
-# The share 0.01 and λ2 = 10 are the paper's; λ1 and λ3 are our choice.
-_SHARE, _ENTROPY, _FEATURES, _LABELED = 0.01, 1.0, 10.0, 1.0
-_NEIGHBORS, _SUBHEADS = 3, 3  # the examples'
+# The smoothing 0.01 and λ2 = 10 are the paper's; λ1 and λ3 are our choice.
+_SMOOTHING, _ENTROPY, _FEATURES, _LABELED = 0.01, 1.0, 10.0, 1.0
+_NEIGHBORS = 3  # the example's
+_SUBHEADS = 10  # the paper's
 
 _PAIRS = "p(j|i) = 1[j is the other view of i]"
 _LOG_DOT = "q(j|i) ∝ φ̃_i · φ̃_j, φ̃ = (1-γ) softmax(z) + γ/C"
@@ -43,8 +44,8 @@ _OTHERS = "the other 2B - 1 views of the batch"
 _EVEN_CONSTANT = "-λ1 H(Q̄) = λ1 (KL(Q̄||uniform) - log C)"
 
 
-def _smooth(logits: Tensor) -> Tensor:
-    return smooth_probabilities(logits.softmax(-1), _SHARE)
+def _smooth(logits: Tensor, smoothing: float) -> Tensor:
+    return smooth_probabilities(logits.softmax(-1), smoothing)
 
 
 def _critic(name: str, score: KernelRecipe, q_equation: str, oracle: str, constants: str = "none") -> Method:
@@ -54,7 +55,7 @@ def _critic(name: str, score: KernelRecipe, q_equation: str, oracle: str, consta
         cell=("Positive pairs", "Clusters"),
         citation=reference("do2021clustering"),
         p=lambda image: Positives()(image),
-        q=lambda logits: score(_smooth(logits)),
+        q=lambda logits, smoothing=_SMOOTHING: score(_smooth(logits, smoothing)),
         p_equation=_PAIRS,
         q_equation=q_equation,
         mapper="encoder and cluster head",
@@ -78,8 +79,8 @@ CRITICS = (
 def _across(own: int) -> Callable[..., Rows]:
     """One view's rows over all rows of the other view."""
 
-    def q(logits: Tensor) -> Rows:
-        views = _smooth(logits).chunk(2)
+    def q(logits: Tensor, *, smoothing: float = _SMOOTHING) -> Rows:
+        views = _smooth(logits, smoothing).chunk(2)
         return Clusters("point")(views[own], views[1 - own], candidates=Candidates.all(len(views[0]), "other view"))
 
     return q
@@ -125,11 +126,13 @@ def _even(views: int, *, head: int | None = None, factor: float = 1.0) -> Term:
         return Dense.from_weights(mean, _clusters(logits))
 
     p, q = (uniform, means) if head is None else (_of_head(uniform, head), _of_head(means, head))
-    return Term(p=p, q=q, direction="reverse", factor=factor * _ENTROPY)
+    return Term(p=p, q=q, direction="reverse", factor=lambda entropy_weight=_ENTROPY: factor * entropy_weight)
 
 
 def _of_head(function: Callable[[Tensor], Rows], head: int) -> Callable[..., Rows]:
     def of(subheads: Tensor) -> Rows:
+        if len(subheads) != _SUBHEADS:
+            raise ValueError(f"The row has {_SUBHEADS} heads, as the paper, got logits of {len(subheads)}.")
         return function(subheads[head])
 
     return of
@@ -139,7 +142,11 @@ def _entropy_constant(problem: Problem, heads: str = "logits") -> float:
     return -_ENTROPY * math.log(problem[heads].shape[-1])
 
 
-_FEATURE_TERM = Term(p=lambda image: Positives()(image), q=lambda z: Cosine(0.1)(z), factor=_FEATURES)
+_FEATURE_TERM = Term(
+    p=lambda image: Positives()(image),
+    q=lambda z, temperature=0.1: Cosine(temperature)(z),
+    factor=lambda feature_weight=_FEATURES: feature_weight,
+)
 
 
 def _whole(name: str, oracle: str, constants: str, others: Sequence[Term]) -> Method:
@@ -148,7 +155,7 @@ def _whole(name: str, oracle: str, constants: str, others: Sequence[Term]) -> Me
         cell=("Positive pairs", "Clusters"),
         citation=reference("do2021clustering"),
         p=lambda image: Positives()(image),
-        q=lambda logits: LogDot()(_smooth(logits)),
+        q=lambda logits, smoothing=_SMOOTHING: LogDot()(_smooth(logits, smoothing)),
         others=(_even(2), _FEATURE_TERM, *others),
         p_equation=_PAIRS,
         q_equation=f"{_LOG_DOT}; and q(j|i) ∝ exp(cos(f_i, f_j) / 0.1) of features f",
@@ -173,7 +180,13 @@ SEMI_SUPERVISED = _whole(
     "CRLC, semi-supervised",
     "crlc_semi",
     f"{_EVEN_CONSTANT}; λ3 = 1 times the mean cross-entropy of the labeled",
-    (Term(p=_known, q=lambda logits: Dense(logits, _clusters(logits)), factor=_LABELED),),
+    (
+        Term(
+            p=_known,
+            q=lambda logits: Dense(logits, _clusters(logits)),
+            factor=lambda labeled_weight=_LABELED: labeled_weight,
+        ),
+    ),
 )
 
 
@@ -181,9 +194,11 @@ def _own_row(index: Tensor, bank: Tensor) -> Rows:
     return Sparse.from_neighbors(index[:, None], candidates=Candidates.all(len(bank), "bank"))
 
 
-def _among_sampled(logits: Tensor, bank: Tensor, index: Tensor, sampled: Tensor) -> Rows:
+def _among_sampled(
+    logits: Tensor, bank: Tensor, index: Tensor, sampled: Tensor, *, smoothing: float = _SMOOTHING
+) -> Rows:
     candidates = Candidates.all(len(bank), "bank")
-    q = LogDot()(_smooth(logits), smooth_probabilities(bank, _SHARE), candidates=candidates)
+    q = LogDot()(_smooth(logits, smoothing), smooth_probabilities(bank, smoothing), candidates=candidates)
     return within(q, Sparse.from_neighbors(torch.cat([index[:, None], sampled], 1), candidates=candidates))
 
 
@@ -209,8 +224,8 @@ TWO_STAGE = Method(
     name="CRLC, two-stage",
     cell=("kNN", "Clusters"),
     citation=reference("do2021clustering"),
-    p=lambda x: KNN(_NEIGHBORS, "cosine")(x),
-    q=lambda logits: LogDot()(_smooth(logits)),
+    p=lambda x, k=_NEIGHBORS: KNN(k, "cosine")(x),
+    q=lambda logits, smoothing=_SMOOTHING: LogDot()(_smooth(logits, smoothing)),
     others=(_even(1),),
     p_equation="p(j|i) = 1[j in kNN(i)] / k, cosine neighbors of the first stage's features",
     q_equation=_LOG_DOT,
@@ -226,8 +241,11 @@ TWO_STAGE = Method(
 
 def _head_terms(head: int) -> tuple[Term, Term]:
     share = 1 / _SUBHEADS
-    q = _of_head(lambda logits: LogDot()(_smooth(logits)), head)
-    contrast = Term(p=lambda image: Positives()(image), q=q, factor=share)
+    contrast = Term(
+        p=lambda image: Positives()(image),
+        q=lambda subheads, smoothing=_SMOOTHING: LogDot()(_smooth(subheads[head], smoothing)),
+        factor=share,
+    )
     return contrast, _even(2, head=head, factor=share)
 
 
@@ -249,7 +267,7 @@ SUB_HEADS = Method(
     oracle="crlc_sub_heads",
     claim=EqualUpTo(1.0, lambda problem: _entropy_constant(problem, "subheads")),
     example=problems.clustered_views,
-    constants=f"mean of L_PC - λ1 H(Q̄) over the heads (3 in the example, 10 in the paper); {_EVEN_CONSTANT}",
+    constants=f"mean of L_PC - λ1 H(Q̄) over the paper's 10 heads; {_EVEN_CONSTANT}",
 )
 
 ROWS = (CRLC, *CRITICS, ACROSS_VIEWS, MEMORY_BANK, TWO_STAGE, SUB_HEADS, SEMI_SUPERVISED)

@@ -59,8 +59,13 @@ CMC = Method(
     cell=("Cross-modal", "Gaussian"),
     citation=reference("tian2020contrastive"),
     p=lambda z: own(z, "texts"),
-    q=lambda z, text: among(Cosine(0.07), z, text, "texts"),
-    others=(Term(p=lambda text: own(text, "images"), q=lambda z, text: among(Cosine(0.07), text, z, "images")),),
+    q=lambda z, text, temperature=0.07: among(Cosine(temperature), z, text, "texts"),
+    others=(
+        Term(
+            p=lambda text: own(text, "images"),
+            q=lambda z, text, temperature=0.07: among(Cosine(temperature), text, z, "images"),
+        ),
+    ),
     p_equation="p(j|i) = 1[j is the second view of i], and the same in return",
     q_equation="q(j|i) ∝ exp(cos(z_i, t_j) / τ), and the same in return",
     mapper="an encoder for each view",

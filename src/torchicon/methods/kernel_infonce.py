@@ -13,7 +13,6 @@ from torchicon.methods.claims import EqualLoss
 from torchicon.methods.method import Method, Term
 from torchicon.neighborhoods import ConcatenatedKernels, Exponential, Positives, SumOfKernels
 
-_GAMMA = 0.5
 _TAU_1, _TAU_2 = 0.4, 0.3  # temperatures of gamma = 1 and gamma = 2
 _SHARE = 0.8  # of the Laplacian loss in the paper's sums
 
@@ -35,7 +34,7 @@ KERNEL_INFONCE = Method(
     cell=("Positive pairs", "Exponential"),
     citation=reference("tan2024contrastive"),
     p=lambda image: Positives()(image),
-    q=lambda z: Exponential(_GAMMA, temperature=_TAU_1)(normalize(z, dim=1)),
+    q=lambda z, gamma=0.5, temperature=_TAU_1: Exponential(gamma, temperature=temperature)(normalize(z, dim=1)),
     p_equation=_P,
     q_equation="q(j|i) ∝ exp(-|z_i - z_j|^γ / τ), 0 < γ ≤ 2",
     mapper=_MAPPER,
@@ -51,7 +50,7 @@ LAPLACIAN = Method(
     cell=("Positive pairs", "Exponential"),
     citation=reference("tan2024contrastive"),
     p=lambda image: Positives()(image),
-    q=lambda z: Exponential(1.0, temperature=_TAU_1)(normalize(z, dim=1)),
+    q=lambda z, temperature=_TAU_1: Exponential(1.0, temperature=temperature)(normalize(z, dim=1)),
     p_equation=_P,
     q_equation="q(j|i) ∝ exp(-|z_i - z_j| / τ)",
     mapper=_MAPPER,
@@ -66,9 +65,9 @@ KERNEL_SUM = Method(
     cell=("Positive pairs", "Exponential"),
     citation=reference("tan2024contrastive"),
     p=lambda image: Positives()(image),
-    q=lambda z: SumOfKernels(Exponential(2.0, temperature=_TAU_2), Exponential(1.0, temperature=_TAU_1))(
-        normalize(z, dim=1)
-    ),
+    q=lambda z, tau_1=_TAU_1, tau_2=_TAU_2: SumOfKernels(
+        Exponential(2.0, temperature=tau_2), Exponential(1.0, temperature=tau_1)
+    )(normalize(z, dim=1)),
     p_equation=_P,
     q_equation="q(j|i) ∝ exp(-|z_i - z_j|² / τ₂) + exp(-|z_i - z_j| / τ₁)",
     mapper=_MAPPER,
@@ -84,13 +83,13 @@ LOSS_SUM = Method(
     cell=("Positive pairs", "Exponential"),
     citation=reference("tan2024contrastive"),
     p=lambda image: Positives()(image),
-    q=lambda z: Exponential(1.0, temperature=_TAU_1)(normalize(z, dim=1)),
-    factor=_SHARE,
+    q=lambda z, tau_1=_TAU_1: Exponential(1.0, temperature=tau_1)(normalize(z, dim=1)),
+    factor=lambda share=_SHARE: share,
     others=(
         Term(
             p=lambda image: Positives()(image),
-            q=lambda z: Exponential(2.0, temperature=_TAU_2)(normalize(z, dim=1)),
-            factor=1 - _SHARE,
+            q=lambda z, tau_2=_TAU_2: Exponential(2.0, temperature=tau_2)(normalize(z, dim=1)),
+            factor=lambda share=_SHARE: 1 - share,
         ),
     ),
     p_equation=_P,
@@ -108,9 +107,9 @@ LAPLACIAN_FIRST = Method(
     cell=("Positive pairs", "Exponential"),
     citation=reference("tan2024contrastive"),
     p=lambda image: Positives()(image),
-    q=lambda z: ConcatenatedKernels(Exponential(1.0, temperature=_TAU_1), Exponential(2.0, temperature=_TAU_2))(
-        normalize(z, dim=1)
-    ),
+    q=lambda z, tau_1=_TAU_1, tau_2=_TAU_2: ConcatenatedKernels(
+        Exponential(1.0, temperature=tau_1), Exponential(2.0, temperature=tau_2)
+    )(normalize(z, dim=1)),
     p_equation=_P,
     q_equation="q(j|i) ∝ exp(-|u_i - u_j| / τ₁) + exp(-|v_i - v_j|² / τ₂), z = (u, v)",
     mapper=_MAPPER,
@@ -124,9 +123,9 @@ LAPLACIAN_FIRST = Method(
 GAUSSIAN_FIRST = replace(
     LAPLACIAN_FIRST,
     name="Kernel-InfoNCE (concatenation, Gaussian first)",
-    q=lambda z: ConcatenatedKernels(Exponential(2.0, temperature=_TAU_2), Exponential(1.0, temperature=_TAU_1))(
-        normalize(z, dim=1)
-    ),
+    q=lambda z, tau_1=_TAU_1, tau_2=_TAU_2: ConcatenatedKernels(
+        Exponential(2.0, temperature=tau_2), Exponential(1.0, temperature=tau_1)
+    )(normalize(z, dim=1)),
     q_equation="q(j|i) ∝ exp(-|u_i - u_j|² / τ₂) + exp(-|v_i - v_j| / τ₁), z = (u, v)",
     oracle="kernel_infonce_gaussian_first",
     constants="none; the order of the paper's section 5.2",
@@ -137,13 +136,13 @@ CONCATENATED_LOSSES = Method(
     cell=("Positive pairs", "Exponential"),
     citation=reference("tan2024contrastive"),
     p=lambda image: Positives()(image),
-    q=lambda z: Exponential(1.0, temperature=_TAU_1)(_first_half(z)),
-    factor=_SHARE,
+    q=lambda z, tau_1=_TAU_1: Exponential(1.0, temperature=tau_1)(_first_half(z)),
+    factor=lambda share=_SHARE: share,
     others=(
         Term(
             p=lambda image: Positives()(image),
-            q=lambda z: Exponential(2.0, temperature=_TAU_2)(_second_half(z)),
-            factor=1 - _SHARE,
+            q=lambda z, tau_2=_TAU_2: Exponential(2.0, temperature=tau_2)(_second_half(z)),
+            factor=lambda share=_SHARE: 1 - share,
         ),
     ),
     p_equation=_P,
@@ -159,12 +158,12 @@ CONCATENATED_LOSSES = Method(
 CONCATENATED_LOSSES_REVERSED = replace(
     CONCATENATED_LOSSES,
     name="Kernel-InfoNCE (concatenation, sum of losses, Gaussian first)",
-    q=lambda z: Exponential(1.0, temperature=_TAU_1)(_second_half(z)),
+    q=lambda z, tau_1=_TAU_1: Exponential(1.0, temperature=tau_1)(_second_half(z)),
     others=(
         Term(
             p=lambda image: Positives()(image),
-            q=lambda z: Exponential(2.0, temperature=_TAU_2)(_first_half(z)),
-            factor=1 - _SHARE,
+            q=lambda z, tau_2=_TAU_2: Exponential(2.0, temperature=tau_2)(_first_half(z)),
+            factor=lambda share=_SHARE: 1 - share,
         ),
     ),
     q_equation="q₁(j|i) ∝ exp(-|v_i - v_j| / τ₁), q₂(j|i) ∝ exp(-|u_i - u_j|² / τ₂), z = (u, v)",

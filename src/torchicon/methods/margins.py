@@ -111,7 +111,7 @@ TRIPLET_MARGIN = Method(
     cell=("Positive pairs", "Gaussian, narrow"),
     citation=reference("schroff2015facenet"),
     p=lambda image: Positives()(image),
-    q=lambda z, image: _cosine_less_margin(z, image, margin=0.1),
+    q=lambda z, image, margin=0.2: _cosine_less_margin(z, image, margin=margin / 2),  # d = 2 - 2 cos
     divergence=narrow,
     factor=2.0,
     p_equation="p(j|i) = 1[j is the other view of i]",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, TypeVar, final
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal, TypeVar, final
 
 import torch
 from torch import Tensor
@@ -30,6 +32,8 @@ SUPERVISORY = (
 )
 LEARNED = ("Gaussian", "Gaussian, wide", "Gaussian, narrow", "Exponential", "Student-t", "Clusters")
 
+_FUNCTIONS = ("p", "q", "weights", "factor")  # what a term may have as functions
+
 T = TypeVar("T")
 
 
@@ -38,7 +42,8 @@ class Term:
     """One divergence between two neighborhoods, made from a problem's tensors.
 
     ``p`` and ``q`` (and ``weights``, if callable) are functions of the problem's tensors *by name*:
-    ``q=lambda z: StudentT()(z)`` takes the problem's ``z``.
+    ``q=lambda z: StudentT()(z)`` takes the problem's ``z``. A parameter with a default is no tensor but a setting, a
+    constant of the method: ``q=lambda z, temperature=0.1: Cosine(temperature)(z)``.
 
     Args:
         p: supervisory neighborhood.
@@ -46,7 +51,7 @@ class Term:
         divergence: `kl`, one of its limits `wide`, `narrow` and `both_wide`, or `cross_entropy`.
         direction: see `objective`.
         weights: "mean", "sum", "joint" for one distribution over all cells, or a function to (n,) weights.
-        factor: of this term in the loss.
+        factor: of this term in the loss, or a function of settings alone that gives it.
     """
 
     p: Callable[..., Rows]
@@ -54,7 +59,12 @@ class Term:
     divergence: Callable[[Rows, Rows], Tensor] = kl
     direction: Literal["forward", "reverse"] = "forward"
     weights: Literal["mean", "sum", "joint"] | Callable[..., Tensor] = "mean"
-    factor: float = 1.0
+    factor: float | Callable[..., float] = 1.0
+
+    @property
+    def coefficient(self) -> float:
+        """The factor as a number."""
+        return self.factor() if callable(self.factor) else self.factor
 
     def neighborhoods(self, problem: Problem) -> tuple[Rows, Rows]:
         """Supervisory and learned neighborhood of a problem."""
@@ -64,9 +74,9 @@ class Term:
         """This term with a divergence of your choice, factor included."""
         p, q = self.neighborhoods(problem)
         if self.weights == "joint":
-            return self.factor * joint_kl(p, q)
+            return self.coefficient * joint_kl(p, q)
         weights = self.weights if isinstance(self.weights, str) else _call(self.weights, problem)
-        return self.factor * objective(p, q, direction=self.direction, weights=weights, divergence=divergence)
+        return self.coefficient * objective(p, q, direction=self.direction, weights=weights, divergence=divergence)
 
 
 @final
@@ -91,8 +101,8 @@ class Method(Term):
         learns: the problem's tensors that carry a gradient.
 
     Raises:
-        ValueError: an unknown cell, a claim that does not fit, or p, q or weights ask for a tensor the example
-            does not have.
+        ValueError: an unknown cell, a claim that does not fit, p, q or weights ask for a tensor the example does not
+            have, the factor asks for one, a setting has two defaults, or the name of a tensor.
     """
 
     name: str
@@ -124,14 +134,15 @@ class Method(Term):
         for term in self.terms:
             if term.weights == "joint" and (term.direction != "forward" or term.divergence is not kl):
                 raise ValueError(f"{self.name}: the joint form is the forward KL.")
-            for side in ("p", "q", "weights"):
-                function = getattr(term, side)
-                missing = set(asked_by(function)) - set(given) if callable(function) else set()
+            for side, function in _functions(term).items():
+                missing = set(asked_by(function)) - set(given if side != "factor" else ())
                 if missing:
+                    has = f"the example has {sorted(given)}" if side != "factor" else "it takes settings only"
                     raise ValueError(
-                        f"{self.name}: {side} asks for {sorted(missing)}, the example has {sorted(given)}. A function "
-                        "takes tensors by name, q=lambda z: StudentT()(z); example= makes others."
+                        f"{self.name}: {side} asks for {sorted(missing)}, {has}. A function takes tensors by name, "
+                        "q=lambda z: StudentT()(z), and settings with a default; example= makes other tensors."
                     )
+        self._check_settings()
         absent = set(self.learns) - set(given)
         if absent or not self.learns:
             raise ValueError(f"{self.name}: learns {self.learns}, of which the example lacks {sorted(absent)}.")
@@ -147,6 +158,65 @@ class Method(Term):
     def terms(self) -> tuple[Term, ...]:
         """All terms of the loss."""
         return (self, *self.others)
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """The constants of all terms by name: what p, q, weights and factors have as parameters with a default.
+
+        >>> from torchicon.methods import find
+        >>> find("CMC-BALL").settings
+        {'size': 12, 'temperature': 0.07}
+        """
+        functions = [function for term in self.terms for function in _functions(term).values()]
+        return {name: value for function in functions for name, value in settings_of(function).items()}
+
+    def at(self, **settings: object) -> Method:
+        """The method with other constants; itself if none differs.
+
+        The result claims nothing: what an oracle answers for is the row as it stands.
+
+        Raises:
+            ValueError: a name that is not among the `settings`.
+
+        >>> from torchicon.methods import find
+        >>> find("SimCLR").at(temperature=0.2).settings
+        {'temperature': 0.2}
+        """
+        known = self.settings
+        for name in settings:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1)
+                hint = f" Did you mean {close[0]}?" if close else ""
+                has = ", ".join(f"{key}={value!r}" for key, value in known.items()) or "none"
+                raise ValueError(f"{self.name} has no setting {name!r}.{hint} Its settings: {has}.")
+        others = {name: value for name, value in settings.items() if _differ(value, known[name])}
+        if not others:
+            return self
+        return replace(
+            self,
+            **_bound(self, others),
+            others=tuple(replace(term, **_bound(term, others)) for term in self.others),
+            oracle=None,
+            claim=NO_CLAIM,
+        )
+
+    def _check_settings(self) -> None:
+        """One default for each setting, and no tensor of its name: else the row would not say what `at` changes."""
+        functions = [function for term in self.terms for function in _functions(term).values()]
+        known, tensors = self.settings, {name for function in functions for name in asked_by(function)}
+        for function in functions:
+            for name, value in settings_of(function).items():
+                if _differ(value, known[name]):
+                    raise ValueError(
+                        f"{self.name}: the setting {name} has the defaults {value!r} and {known[name]!r}. A setting "
+                        "has one; constants that differ need names that differ."
+                    )
+        both = sorted(tensors & set(known))
+        if both:
+            raise ValueError(
+                f"{self.name}: {both} are tensors in one function and, having a default, settings in another. Rename "
+                "the settings."
+            )
 
     def loss(self, problem: Problem) -> Tensor:
         """The method's loss on a problem, one number in nats."""
@@ -170,6 +240,30 @@ def asked_by(function: Callable[..., object]) -> tuple[str, ...]:
     """Names of the tensors that a function of a problem asks for: its parameters that have no default."""
     parts = inspect.signature(function).parameters.values()
     return tuple(part.name for part in parts if part.default is part.empty and part.kind is not part.VAR_KEYWORD)
+
+
+def settings_of(function: Callable[..., object]) -> dict[str, object]:
+    """Constants of a function of a problem: its parameters that have a default, and what it is."""
+    parts = inspect.signature(function).parameters.values()
+    return {part.name: part.default for part in parts if part.default is not part.empty}
+
+
+def _functions(term: Term) -> dict[str, Callable[..., object]]:
+    parts = {name: getattr(term, name) for name in _FUNCTIONS}
+    return {name: part for name, part in parts.items() if callable(part)}
+
+
+def _bound(term: Term, settings: Mapping[str, object]) -> dict[str, Any]:
+    """The functions of a term, each with those of the settings that it takes."""
+    bound = {}
+    for side, function in _functions(term).items():
+        own = {name: settings[name] for name in settings_of(function) if name in settings}
+        bound[side] = partial(function, **own) if own else function
+    return bound
+
+
+def _differ(value: object, other: object) -> bool:
+    return value is not other and value != other
 
 
 def _call(function: Callable[..., T], problem: Problem) -> T:

@@ -10,6 +10,9 @@ from torchicon.methods.citations import reference
 from torchicon.methods.claims import EqualLoss
 from torchicon.methods.method import Method, Term
 from torchicon.methods.mutual_information import (
+    ITERATIONS,
+    OMEGA,
+    SIZE,
     in_annulus,
     in_ball,
     in_shrinking_annulus,
@@ -52,8 +55,8 @@ def _multiview(
 CMC = _multiview(
     "CMC",
     "tian2020contrastive",
-    of_z=lambda z, text_bank: softmax(z, text_bank),
-    of_text=lambda text, bank: softmax(text, bank),
+    of_z=lambda z, text_bank, temperature=OMEGA: softmax(z, text_bank, temperature=temperature),
+    of_text=lambda text, bank, temperature=OMEGA: softmax(text, bank, temperature=temperature),
     candidates="all rows of the other modality's bank, own included",
     constants="; log N - loss / 2 bounds the mutual information of the two",
     oracle="cmc_bank",
@@ -62,8 +65,12 @@ CMC = _multiview(
 CMC_BALL = _multiview(
     "CMC-BALL",
     "wu2020mutual",
-    of_z=lambda z, text_bank, index: in_ball(z, text_bank, index),
-    of_text=lambda text, bank, index: in_ball(text, bank, index),
+    of_z=lambda z, text_bank, index, size=SIZE, temperature=OMEGA: in_ball(
+        z, text_bank, index, size=size, temperature=temperature
+    ),
+    of_text=lambda text, bank, index, size=SIZE, temperature=OMEGA: in_ball(
+        text, bank, index, size=size, temperature=temperature
+    ),
     candidates="B, taken in the bank that is in the softmax",
     oracle="cmc_ball",
 )
@@ -71,8 +78,12 @@ CMC_BALL = _multiview(
 CMC_ANN = _multiview(
     "CMC-ANN",
     "wu2020mutual",
-    of_z=lambda z, text_bank, index, text_cluster: in_annulus(z, text_bank, index, text_cluster),
-    of_text=lambda text, bank, index, cluster: in_annulus(text, bank, index, cluster),
+    of_z=lambda z, text_bank, index, text_cluster, size=SIZE, temperature=OMEGA: in_annulus(
+        z, text_bank, index, text_cluster, size=size, temperature=temperature
+    ),
+    of_text=lambda text, bank, index, cluster, size=SIZE, temperature=OMEGA: in_annulus(
+        text, bank, index, cluster, size=size, temperature=temperature
+    ),
     candidates="{i} ∪ (B - C), taken in the bank that is in the softmax",
     oracle="cmc_ann",
 )
@@ -80,8 +91,12 @@ CMC_ANN = _multiview(
 CMC_BALL_PLUS = _multiview(
     "CMC-BALL+",
     "wu2020mutual",
-    of_z=lambda z, text_bank, index, iteration: in_shrinking_ball(z, text_bank, index, iteration),
-    of_text=lambda text, bank, index, iteration: in_shrinking_ball(text, bank, index, iteration),
+    of_z=lambda z, text_bank, index, iteration, size=SIZE, iterations=ITERATIONS, temperature=OMEGA: in_shrinking_ball(
+        z, text_bank, index, iteration, size=size, iterations=iterations, temperature=temperature
+    ),
+    of_text=lambda text, bank, index, iteration, size=SIZE, iterations=ITERATIONS, temperature=OMEGA: in_shrinking_ball(
+        text, bank, index, iteration, size=size, iterations=iterations, temperature=temperature
+    ),
     candidates="B, shrinking from the whole bank over the first half of training (our schedule)",
     oracle="cmc_ball_plus",
 )
@@ -89,10 +104,16 @@ CMC_BALL_PLUS = _multiview(
 CMC_ANN_PLUS = _multiview(
     "CMC-ANN+",
     "wu2020mutual",
-    of_z=lambda z, text_bank, index, text_cluster, iteration: in_shrinking_annulus(
-        z, text_bank, index, text_cluster, iteration
+    of_z=lambda z, text_bank, index, text_cluster, iteration, size=SIZE, iterations=ITERATIONS, temperature=OMEGA: (
+        in_shrinking_annulus(
+            z, text_bank, index, text_cluster, iteration, size=size, iterations=iterations, temperature=temperature
+        )
     ),
-    of_text=lambda text, bank, index, cluster, iteration: in_shrinking_annulus(text, bank, index, cluster, iteration),
+    of_text=lambda text, bank, index, cluster, iteration, size=SIZE, iterations=ITERATIONS, temperature=OMEGA: (
+        in_shrinking_annulus(
+            text, bank, index, cluster, iteration, size=size, iterations=iterations, temperature=temperature
+        )
+    ),
     candidates="{i} ∪ (B - C), B shrinking from the whole bank over the first half of training (our schedule)",
     oracle="cmc_ann_plus",
 )

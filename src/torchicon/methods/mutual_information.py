@@ -29,9 +29,9 @@ _CEILING = "log M - loss is at most log M, for M candidates; without i among the
 _Q = "q(j|i) ∝ exp(cos(z_i, M_j) / ω)"
 
 
-def softmax(z: Tensor, bank: Tensor) -> Kernel:
+def softmax(z: Tensor, bank: Tensor, *, temperature: float = OMEGA) -> Kernel:
     """q over the whole bank."""
-    return Cosine(OMEGA)(z, bank)
+    return Cosine(temperature)(z, bank)
 
 
 def own_row(index: Tensor, bank: Tensor) -> Sparse:
@@ -39,30 +39,56 @@ def own_row(index: Tensor, bank: Tensor) -> Sparse:
     return Labels(len(bank))(index)
 
 
-def balls(bank: Tensor, index: Tensor, iteration: Tensor | None = None) -> Sparse:
-    """B: the rows nearest to the anchor's own one; `SIZE` of them, or so many as the schedule says."""
-    size = SIZE if iteration is None else Anneal(len(bank), SIZE, ITERATIONS)(int(iteration))
-    return ball(bank[index], bank, size, own=index)
+def balls(
+    bank: Tensor, index: Tensor, iteration: Tensor | None = None, *, size: int = SIZE, iterations: int = ITERATIONS
+) -> Sparse:
+    """B: the rows nearest to the anchor's own one; ``size`` of them, or so many as the schedule says."""
+    count = size if iteration is None else Anneal(len(bank), size, iterations)(int(iteration))
+    return ball(bank[index], bank, count, own=index)
 
 
-def in_ball(z: Tensor, bank: Tensor, index: Tensor) -> Sparse:
+def in_ball(z: Tensor, bank: Tensor, index: Tensor, *, size: int = SIZE, temperature: float = OMEGA) -> Sparse:
     """q among the members of B."""
-    return within(softmax(z, bank), balls(bank, index))
+    return within(softmax(z, bank, temperature=temperature), balls(bank, index, size=size))
 
 
-def in_shrinking_ball(z: Tensor, bank: Tensor, index: Tensor, iteration: Tensor) -> Sparse:
+def in_shrinking_ball(
+    z: Tensor,
+    bank: Tensor,
+    index: Tensor,
+    iteration: Tensor,
+    *,
+    size: int = SIZE,
+    iterations: int = ITERATIONS,
+    temperature: float = OMEGA,
+) -> Sparse:
     """q among the members of B, which shrinks in the first half of training."""
-    return within(softmax(z, bank), balls(bank, index, iteration))
+    close = balls(bank, index, iteration, size=size, iterations=iterations)
+    return within(softmax(z, bank, temperature=temperature), close)
 
 
-def in_annulus(z: Tensor, bank: Tensor, index: Tensor, cluster: Tensor) -> Sparse:
+def in_annulus(
+    z: Tensor, bank: Tensor, index: Tensor, cluster: Tensor, *, size: int = SIZE, temperature: float = OMEGA
+) -> Sparse:
     """q among the anchor's own row and the members of B that are not in its clusters."""
-    return within(softmax(z, bank), annulus(balls(bank, index), cluster, index))
+    close = balls(bank, index, size=size)
+    return within(softmax(z, bank, temperature=temperature), annulus(close, cluster, index))
 
 
-def in_shrinking_annulus(z: Tensor, bank: Tensor, index: Tensor, cluster: Tensor, iteration: Tensor) -> Sparse:
+def in_shrinking_annulus(
+    z: Tensor,
+    bank: Tensor,
+    index: Tensor,
+    cluster: Tensor,
+    iteration: Tensor,
+    *,
+    size: int = SIZE,
+    iterations: int = ITERATIONS,
+    temperature: float = OMEGA,
+) -> Sparse:
     """The same with a B that shrinks."""
-    return within(softmax(z, bank), annulus(balls(bank, index, iteration), cluster, index))
+    close = balls(bank, index, iteration, size=size, iterations=iterations)
+    return within(softmax(z, bank, temperature=temperature), annulus(close, cluster, index))
 
 
 def _instance(
@@ -107,7 +133,9 @@ IR_NCE = Method(
     cell=("Positive pairs", "Gaussian"),
     citation=reference("wu2018unsupervised"),
     p=lambda sampled: NoiseContrast.truth(sampled),
-    q=lambda z, bank, index, sampled: NoiseContrast(OMEGA)(z, bank, index, sampled),
+    q=lambda z, bank, index, sampled, temperature=OMEGA, kappa=NoiseContrast.kappa: NoiseContrast(temperature, kappa)(
+        z, bank, index, sampled
+    ),
     weights=lambda z, sampled: z.new_full((sampled.numel() + len(z),), 1 / len(z)),
     p_equation="p(data|draw) = 1 for the own row, 0 for the k rows of noise",
     q_equation="q(data|draw j) = sigmoid(cos(z_i, M_j) / ω - log κk)",
@@ -123,7 +151,9 @@ LA = Method(
     name="LA",
     cell=("kNN", "Gaussian"),
     citation=reference("zhuang2019local"),
-    p=lambda z, bank, index, cluster: condition(softmax(z, bank), intersection(balls(bank, index), cluster, index)),
+    p=lambda z, bank, index, cluster, size=SIZE, temperature=OMEGA: condition(
+        softmax(z, bank, temperature=temperature), intersection(balls(bank, index, size=size), cluster, index)
+    ),
     q=in_ball,
     p_equation="p(j|i) = q(j|i) / q(C∩B|i) for j in C∩B: of all p on C∩B the one that makes the KL smallest",
     q_equation=_Q,
@@ -183,11 +213,11 @@ ANN_PLUS = _instance(
 VINCE = _instance(
     "VINCE",
     "wu2020mutual",
-    q=lambda z, bank, index, seed: within(
-        softmax(z, bank),
+    q=lambda z, bank, index, seed, temperature=OMEGA, drawn_from=_DRAWN_FROM, negatives=_NEGATIVES: within(
+        softmax(z, bank, temperature=temperature),
         draw(
-            ball(torch.nn.functional.normalize(z.detach(), dim=1), bank, _DRAWN_FROM, own=index),
-            _NEGATIVES,
+            ball(torch.nn.functional.normalize(z.detach(), dim=1), bank, drawn_from, own=index),
+            negatives,
             own=index,
             generator=Generator().manual_seed(int(seed)),
         ),

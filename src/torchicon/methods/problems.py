@@ -183,7 +183,7 @@ def clustered_views(generator: Generator) -> Problem:
     return {
         "z": _normal(generator, 16, 5),
         "logits": _normal(generator, 16, 4),
-        "subheads": _normal(generator, 3, 16, 4),
+        "subheads": _normal(generator, 10, 16, 4),
         "image": torch.arange(8).repeat(2),
         "label": label,
     }

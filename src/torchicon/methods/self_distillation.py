@@ -29,16 +29,16 @@ def _different_views(image: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     return of_teacher, of_student
 
 
-def _dino_p(teacher: Tensor, center: Tensor, image: Tensor) -> Dense:
+def _dino_p(teacher: Tensor, center: Tensor, image: Tensor, *, teacher_temperature: float = _TEACHER) -> Dense:
     of_teacher, _ = _different_views(image, teacher)
-    logits = (teacher - center) / _TEACHER
+    logits = (teacher - center) / teacher_temperature
     return Dense(logits[of_teacher], Candidates.all(len(center), "prototypes"))
 
 
-def _dino_q(z: Tensor, prototypes: Tensor, teacher: Tensor, image: Tensor) -> Kernel:
+def _dino_q(z: Tensor, prototypes: Tensor, teacher: Tensor, image: Tensor, *, temperature: float = _STUDENT) -> Kernel:
     _, of_student = _different_views(image, teacher)
     candidates = Candidates.all(len(prototypes), "prototypes")
-    return Cosine(_STUDENT)(z[of_student], prototypes, candidates=candidates)
+    return Cosine(temperature)(z[of_student], prototypes, candidates=candidates)
 
 
 def _mean_entropy(problem: Problem) -> float:
@@ -49,8 +49,8 @@ DINO = Method(
     name="DINO",
     cell=("Positive pairs", "Gaussian"),
     citation=reference("caron2021emerging"),
-    p=lambda teacher, center, image: _dino_p(teacher, center, image),
-    q=lambda z, prototypes, teacher, image: _dino_q(z, prototypes, teacher, image),
+    p=_dino_p,
+    q=_dino_q,
     p_equation="p(c|i) ∝ exp((g_c - center_c) / τ_t), g the averaged teacher's output for another view of i",
     q_equation="q(c|i) ∝ exp(cos(z_i, w_c) / τ_s)",
     mapper="encoder and projection head; the prototypes w are its last layer, of unit length",

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from torchicon.core import Dense, LimitOfKL, Rows, Sparse
 from torchicon.methods.claims import Inspired
-from torchicon.methods.method import Method, Term, asked_by
+from torchicon.methods.method import Method, Term, asked_by, settings_of
 from torchicon.methods.problems import Problem
 from torchicon.neighborhoods import debias, propagate, taught, within
 
@@ -143,11 +143,11 @@ def _within(p: Recipe, q: Recipe) -> Recipe:
     """p over the candidates that q has, anchor by anchor."""
 
     def restricted(**tensors: Tensor) -> Rows:
-        of_p, of_q = (recipe(**{name: tensors[name] for name in asked_by(recipe)}) for recipe in (p, q))
+        of_p, of_q = (recipe(**_taken_by(recipe, tensors)) for recipe in (p, q))
         assert isinstance(of_q, Sparse), "only a sparse q has own candidates"
         return within(of_p, of_q)
 
-    return _asking(restricted, (*asked_by(p), *asked_by(q)))
+    return _asking(restricted, (*asked_by(p), *asked_by(q)), settings_of(p) | settings_of(q))
 
 
 def _walking(recipe: Recipe, length: int, method: Method, *, keeps_shares: bool) -> Recipe:
@@ -169,17 +169,24 @@ def _taught(recipe: Recipe, learns: tuple[str, ...]) -> Recipe:
     past = {name: _teacher(name) for name in parameters if name in learns}
 
     def both(**tensors: Tensor) -> Rows:
-        own = {name: tensors[name] for name in parameters}
+        own = _taken_by(recipe, tensors)
         with torch.no_grad():
             teacher = recipe(**{**own, **{name: tensors[of] for name, of in past.items()}})
         return taught(recipe(**own), teacher)
 
-    return _asking(both, (*parameters, *past.values()))
+    return _asking(both, (*parameters, *past.values()), settings_of(recipe))
 
 
-def _asking(recipe: Recipe, names: tuple[str, ...]) -> Recipe:
-    """The recipe with a signature that asks for these tensors."""
-    parts = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in dict.fromkeys(names)]
+def _taken_by(recipe: Recipe, given: dict[str, Tensor]) -> dict[str, Tensor]:
+    names = {*asked_by(recipe), *settings_of(recipe)}
+    return {name: value for name, value in given.items() if name in names}
+
+
+def _asking(recipe: Recipe, names: tuple[str, ...], settings: dict[str, object]) -> Recipe:
+    """The recipe with a signature that asks for these tensors and has these settings."""
+    by_name = inspect.Parameter.KEYWORD_ONLY
+    parts = [inspect.Parameter(name, by_name) for name in dict.fromkeys(names)]
+    parts += [inspect.Parameter(name, by_name, default=value) for name, value in settings.items()]
     recipe.__signature__ = inspect.Signature(parts)  # type: ignore[attr-defined]
     return recipe
 

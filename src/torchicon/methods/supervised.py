@@ -73,7 +73,7 @@ LABEL_SMOOTHING = Method(
     name="Label smoothing",
     cell=("Data-label", "Gaussian"),
     citation=reference("szegedy2016rethinking"),
-    p=lambda label, prototypes: debias(one_hot(label, prototypes), _SMOOTHING),
+    p=lambda label, prototypes, smoothing=_SMOOTHING: debias(one_hot(label, prototypes), smoothing),
     q=lambda z, prototypes, bias: _linear(z, prototypes, bias),
     p_equation="p(c|i) = (1 - α) 1[c = y_i] + α / C: cross-entropy's p, debiased",
     q_equation="q(c|i) ∝ exp(w_c · z_i + b_c)",
@@ -143,7 +143,9 @@ HARMONIC = Method(
     cell=("Data-label", "Student-t"),
     citation=reference("baek2025harmonic"),
     p=lambda label, prototypes: one_hot(label, prototypes),
-    q=lambda z, prototypes: Harmonic(3.0)(z, prototypes, candidates=Candidates.all(len(prototypes), "classes")),
+    q=lambda z, prototypes, exponent=3.0: Harmonic(exponent)(
+        z, prototypes, candidates=Candidates.all(len(prototypes), "classes")
+    ),
     p_equation="p(c|i) = 1[c = y_i]",
     q_equation="q(c|i) ∝ ‖z_i - w_c‖^(-n): a Student-t with n - 1 degrees of freedom and a scale of 0",
     mapper="encoder for data, lookup table for classes",
