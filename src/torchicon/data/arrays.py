@@ -45,6 +45,17 @@ def read_npy(path: Path, labels: str | None) -> Parts:
 
 def read_npz(path: Path, labels: str | None) -> Parts:
     """Named arrays, as ``np.savez`` writes them."""
+    arrays, pickled = load_npz(path)
+    refuse_pickles([name for name in pickled if name == labels or name in FEATURE_NAMES], path)
+    if not arrays:
+        refuse_pickles(pickled, path)
+    parts = choose(arrays, labels, path)
+    parts.notes += [f"The array {name!r} holds Python objects and was not loaded." for name in pickled]
+    return parts
+
+
+def load_npz(path: Path) -> tuple[dict[str, NDArray[Any]], list[str]]:
+    """The arrays of a .npz by name, and the names of those that are pickles and stay unread."""
     arrays: dict[str, NDArray[Any]] = {}
     pickled: list[str] = []
     with reading(path, ".npz"):
@@ -59,13 +70,13 @@ def read_npz(path: Path, labels: str | None) -> Parts:
                     if "Object arrays" not in str(error):
                         raise
                     pickled.append(name)
-    wanted = [name for name in pickled if name == labels or name in FEATURE_NAMES]
-    if wanted or (pickled and not arrays):
-        names = ", ".join(repr(name) for name in wanted or pickled)
-        raise DataError(f"{names} holds Python objects", path, _NO_PICKLE)
-    parts = _choose(arrays, labels, path)
-    parts.notes += [f"The array {name!r} holds Python objects and was not loaded." for name in pickled]
-    return parts
+    return arrays, pickled
+
+
+def refuse_pickles(names: list[str], path: Path) -> None:
+    """Raise a DataError if there are names: of arrays that are needed and are pickles."""
+    if names:
+        raise DataError(f"{', '.join(map(repr, names))} holds Python objects", path, _NO_PICKLE)
 
 
 def read_safetensors(path: Path, labels: str | None) -> Parts:
@@ -83,12 +94,12 @@ def read_safetensors(path: Path, labels: str | None) -> Parts:
                 arrays[name] = np.frombuffer(data, _SAFETENSORS_TYPES[kind]).reshape(shape)
             else:
                 skipped.append(f"The tensor {name!r} has type {kind} and was not read.")
-    parts = _choose(arrays, labels, path)
+    parts = choose(arrays, labels, path)
     parts.notes += skipped
     return parts
 
 
-def _choose(arrays: dict[str, NDArray[Any]], labels: str | None, path: Path) -> Parts:
+def choose(arrays: dict[str, NDArray[Any]], labels: str | None, path: Path) -> Parts:
     """Features, pictures, labels and row names among named arrays."""
     if labels is not None and labels not in arrays:
         raise DataError(f"has no array {labels!r} for the labels", path, suggest(labels, list(arrays)))

@@ -29,15 +29,15 @@ def read_parquet(path: Path, labels: str | None) -> Parts:
     return from_table(table, labels, path)
 
 
-def from_table(table: pa.Table, labels: str | None, path: Path) -> Parts:
+def from_table(table: pa.Table, labels: str | None, path: str | Path) -> Parts:
     """Take a table apart: the best columns become features, the rest labels, pictures and row names."""
     names = [name.strip() for name in table.column_names]
-    columns = [_plain(column) for column in table.columns]
-    kinds = [_kind(column.type) for column in columns]
+    columns = [plain(column) for column in table.columns]
+    kinds = [kind_of(column.type) for column in columns]
     parts = Parts(features=np.empty((table.num_rows, 0), dtype=np.float32))
     free = set(range(len(names)))
     if labels is not None:
-        at = _find(labels, names, path)
+        at = find_column(labels, names, path)
         free.remove(at)
         parts.labels = _label_values(columns[at], labels, path)
 
@@ -53,10 +53,10 @@ def from_table(table: pa.Table, labels: str | None, path: Path) -> Parts:
     if pictures:
         at = _one(pictures, names, "picture", path)
         parts.encoded = pc.struct_field(columns[at], "bytes").to_pylist()
-        parts.row_names = _paths(columns[at])
+        parts.row_names = paths_of(columns[at])
     if vectors:
         at = _one(vectors, names, "vector", path)
-        parts.features = _matrix(columns[at], names[at], path)
+        parts.features = matrix(columns[at], names[at], path)
         parts.columns = [f"{names[at]}_{place}" for place in range(parts.features.shape[1])]
     elif pictures:
         parts.features = None
@@ -67,7 +67,7 @@ def from_table(table: pa.Table, labels: str | None, path: Path) -> Parts:
             raise DataError("has no column of numbers, vectors or pictures", path, _held(names, columns))
         parts.features = np.empty((table.num_rows, len(chosen)), dtype=np.float32)
         for place, at in enumerate(chosen):
-            parts.features[:, place] = _numbers(columns[at])
+            parts.features[:, place] = numbers(columns[at])
         parts.columns = [names[at] for at in chosen]
         parts.notes += [
             f"The column {names[at]!r} was not used as a feature, because it seems to hold the answers; to score "
@@ -86,12 +86,13 @@ def from_table(table: pa.Table, labels: str | None, path: Path) -> Parts:
     return parts
 
 
-def _plain(column: Any) -> Any:
+def plain(column: Any) -> Any:
     """The column without dictionary encoding (pandas' categories)."""
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
 
-def _kind(kind: Any) -> Kind:
+def kind_of(kind: Any) -> Kind:
+    """What a column of this Arrow type can serve as."""
     if _is_number(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind):
         return "number"
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
@@ -108,14 +109,14 @@ def _is_number(kind: Any) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
-def _numbers(column: Any) -> NDArray[np.float32]:
+def numbers(column: Any) -> NDArray[np.float32]:
     """(n,) float32 with NaN for what is missing."""
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
     return to_float32(column.cast(pa.float64(), safe=False).to_numpy())
 
 
-def _matrix(column: Any, name: str, path: Path) -> NDArray[np.float32]:
+def matrix(column: Any, name: str, path: str | Path) -> NDArray[np.float32]:
     """(n, d) of a column of n lists, which all have to hold d numbers."""
     lengths = pc.list_value_length(column).to_numpy().astype(np.float64)  # NaN where the list is missing
     if not len(lengths):
@@ -130,10 +131,10 @@ def _matrix(column: Any, name: str, path: Path) -> NDArray[np.float32]:
             path,
             "Give every row a vector of the same length.",
         )
-    return _numbers(pc.list_flatten(column)).reshape(len(lengths), -1)
+    return numbers(pc.list_flatten(column)).reshape(len(lengths), -1)
 
 
-def _label_values(column: Any, name: str, path: Path) -> NDArray[Any]:
+def _label_values(column: Any, name: str, path: str | Path) -> NDArray[Any]:
     if column.null_count:
         row = int(np.flatnonzero(column.is_null().to_numpy())[0])
         raise DataError(
@@ -144,7 +145,7 @@ def _label_values(column: Any, name: str, path: Path) -> NDArray[Any]:
         )
     if pa.types.is_decimal(column.type):
         column = column.cast(pa.float64())
-    if _kind(column.type) == "number":
+    if kind_of(column.type) == "number":
         values: NDArray[Any] = column.to_numpy()
         return values
     try:
@@ -167,23 +168,25 @@ def _is_index(at: int, names: list[str], columns: list[Any]) -> bool:
     return counts or (names[at].lower() in _INDEX and len(np.unique(values)) == len(values))
 
 
-def _paths(column: Any) -> list[str] | None:
+def paths_of(column: Any) -> list[str] | None:
+    """The paths of a column of pictures, if each has one."""
     if column.type.get_field_index("path") < 0:
         return None
     paths = pc.struct_field(column, "path")
     return None if paths.null_count or not pa.types.is_string(paths.type) else list(paths.to_pylist())
 
 
-def _find(wanted: str, names: list[str], path: Path) -> int:
+def find_column(wanted: str, names: list[str], path: str | Path, use: str = "labels") -> int:
+    """The place of the column that is to serve as ``use``."""
     found = [at for at, name in enumerate(names) if name == wanted]
     if not found:
-        raise DataError(f"has no column {wanted!r} for the labels", path, suggest(wanted, names))
+        raise DataError(f"has no column {wanted!r} for the {use}", path, suggest(wanted, names))
     if len(found) > 1:
         raise DataError(f"has {len(found)} columns named {wanted!r}", path, "Rename all but one.")
     return found[0]
 
 
-def _one(found: list[int], names: list[str], kind: str, path: Path) -> int:
+def _one(found: list[int], names: list[str], kind: str, path: str | Path) -> int:
     if len(found) == 1:
         return found[0]
     named = [at for at in found if names[at] in FEATURE_NAMES]

@@ -2,7 +2,8 @@
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif"})
 FOLDER_LABELS = "folder"
 THUMBNAIL = 96  # pixels a side: what a report shows
 PIXELS = 32  # pixels a side: what serves as features
-_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF")
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF")
 _KEEP_BYTES = 1 << 16  # a small picture in a larger file carries metadata that a report need not
 
 
@@ -74,34 +75,54 @@ def decode_all(encoded: Sequence[Encoded], names: Sequence[str], where: Path) ->
     pixels: list[NDArray[np.uint8]] = []
     native = True
     broken: list[str] = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about metadata that is not used
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+    with decoding():
         for index, (source, name) in enumerate(zip(encoded, names, strict=True)):
             try:
-                thumbnail, pixel, whole = _decode(_load(source))
+                thumbnail, pixel, whole = _decode(load(source))
             except Exception as error:  # decoders raise errors of every class on hostile bytes
-                reason = "no picture" if isinstance(error, UnidentifiedImageError) else error
-                broken.append(f"{name} ({reason})")
+                broken.append(f"{name} ({reason(error)})")
                 continue
             kept.append(index)
             thumbnails.append(thumbnail)
             pixels.append(pixel)
             native = native and whole
-    notes = []
-    if broken:
-        first = "; ".join(broken[:3]) + ("; ..." if len(broken) > 3 else "")
-        if 100 * len(broken) > len(names):
-            raise DataError(
-                f"{len(broken)} of {len(names)} pictures cannot be decoded: {first}",
-                where,
-                "Up to 1 % would be skipped. Remove or replace them.",
-            )
-        notes.append(f"{len(broken)} of {len(names)} pictures cannot be decoded and were skipped: {first}.")
+    notes = skip_or_refuse(broken, len(names), where)
     same = native and len({pixel.shape[:2] for pixel in pixels}) == 1
     color = any(pixel.ndim == 3 for pixel in pixels)
     uniform = np.stack([_uniform(pixel, color, same) for pixel in pixels])
     return Pictures(np.array(kept, dtype=np.intp), thumbnails, uniform, notes)
+
+
+@contextmanager
+def decoding() -> Iterator[None]:
+    """What decoders warn of is ignored, except a picture that is so large that it may be an attack: that fails."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about metadata that is not used
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def reason(error: Exception) -> str:
+    """Why a picture cannot be decoded."""
+    return "no picture" if isinstance(error, UnidentifiedImageError) else str(error)
+
+
+def skip_or_refuse(broken: Sequence[str], total: int, where: str | Path) -> list[str]:
+    """The note on the broken ones among ``total`` pictures.
+
+    Raises:
+        DataError: they are more than 1 %.
+    """
+    if not broken:
+        return []
+    first = "; ".join(broken[:3]) + ("; ..." if len(broken) > 3 else "")
+    if 100 * len(broken) > total:
+        raise DataError(
+            f"{len(broken)} of {total} pictures cannot be decoded: {first}",
+            where,
+            "Up to 1 % would be skipped. Remove or replace them.",
+        )
+    return [f"{len(broken)} of {total} pictures cannot be decoded and were skipped: {first}."]
 
 
 def pixels_of(images: NDArray[np.uint8], where: Path) -> NDArray[np.uint8]:
@@ -139,7 +160,8 @@ def _is_picture(path: Path, folder: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not hidden and path.is_file()
 
 
-def _load(source: Encoded) -> bytes:
+def load(source: Encoded) -> bytes:
+    """The encoded bytes of one picture."""
     if source is None:
         raise ValueError("missing")
     return source.read_bytes() if isinstance(source, Path) else source
@@ -147,17 +169,20 @@ def _load(source: Encoded) -> bytes:
 
 def _decode(data: bytes) -> tuple[bytes, NDArray[np.uint8], bool]:
     """Thumbnail, pixels within 32 x 32, and whether these are the whole picture."""
-    image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
     shown = max(image.size) <= THUMBNAIL and image.format in ("PNG", "JPEG") and len(data) <= _KEEP_BYTES
     whole = max(image.size) <= PIXELS
     image.draft(None, (THUMBNAIL, THUMBNAIL))  # JPEG decodes faster at 1/2, 1/4 or 1/8 of its size
-    if "exif" in image.info:
-        image = ImageOps.exif_transpose(image)
-    image = _opaque(image)
+    image = upright(image)
     thumbnail = data if shown else _encode(image)
     if not whole:
         image = image.resize((PIXELS, PIXELS), Image.Resampling.BILINEAR, reducing_gap=2.0)
     return thumbnail, np.asarray(image), whole
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Turned as its camera says, 8 bits, gray (L) or RGB."""
+    return _opaque(ImageOps.exif_transpose(image) if "exif" in image.info else image)
 
 
 def _opaque(image: Image.Image) -> Image.Image:

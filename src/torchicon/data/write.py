@@ -33,7 +33,7 @@ def write_parquet(path: str | Path, columns: Mapping[str, ArrayLike]) -> None:
         shapes = ", ".join(f"{name!r} {array.shape}" for name, array in arrays.items())
         raise DataError(f"columns must be (n,) or (n, d), but they are {shapes}", path, "Give each n rows.")
     table = pa.table({name: _arrow(array) for name, array in arrays.items()})
-    with _atomic(path) as temporary:
+    with atomic(path) as temporary:
         pq.write_table(table, temporary)
 
 
@@ -48,7 +48,7 @@ def write_json(path: str | Path, obj: object) -> None:
         text = json.dumps(obj, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
     except (TypeError, ValueError) as error:
         raise DataError(f"cannot be written as JSON ({error})", path, "Use None for what is undefined.") from error
-    with _atomic(path) as temporary:
+    with atomic(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
@@ -153,8 +153,12 @@ def _restore(old: Path, target: Path) -> None:
 
 
 @contextmanager
-def _atomic(path: Path) -> Iterator[Path]:
-    """A temporary file beside ``path`` that replaces it once the body has written it."""
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary file beside ``path`` that replaces it once the body has written it.
+
+    Raises:
+        DataError: a place that cannot be written, or has no room.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with _writing(path):
