@@ -1,6 +1,7 @@
 """Arrays in, reports and figures out. Imports nothing else of this package.
 
-Static figures are in `torchicon.viz.figures`, which loads matplotlib; the reports do without it.
+Static figures (`torchicon.viz.figures`, `torchicon.viz.curves`) and the report of a training run
+(`torchicon.viz.training`) load matplotlib; the reports here do without it.
 """
 
 from torchicon.viz.reports import write_cluster_report, write_map_report

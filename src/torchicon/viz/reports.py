@@ -146,8 +146,41 @@ def write_map_report(
         ValueError: shapes or lengths do not fit together, or an image cannot be decoded.
         OSError: the file cannot be written.
     """
+    write_map_page(
+        path,
+        "map.html",
+        coordinates=coordinates,
+        title=title,
+        command=command,
+        settings=settings,
+        notes=notes,
+        timings=timings,
+        seed=seed,
+        description=description,
+        versions=versions,
+        labels=labels,
+        images=images,
+        row_names=row_names,
+    )
+
+
+def write_map_page(
+    path: str | os.PathLike[str],
+    template: str,
+    *,
+    coordinates: ArrayLike,
+    settings: Mapping[str, Any],
+    seed: int | None,
+    versions: Mapping[str, str] | None,
+    labels: ArrayLike | None,
+    images: Images | None,
+    row_names: Sequence[str] | None,
+    **values: Any,
+) -> None:
+    """Write a page around one map, colored by the labels where there are any; ``values`` go to the template."""
     points = _checks.checked_coordinates(coordinates)
     n = len(points)
+    names = None
     modes = [category_mode("All", ["all"], np.zeros(n, dtype=np.intp))]
     if labels is not None:
         names, codes = _checks.checked_categories(labels, "labels", n)
@@ -155,16 +188,7 @@ def write_map_report(
     nobody = np.zeros(0, dtype=np.intp)
     common = _common(points, modes, confidence=None, images=images, row_names=row_names, first=nobody, seed=seed or 0)
     page = render(
-        "map.html",
-        **common,
-        title=title,
-        description=description,
-        labels=None if labels is None else names,
-        settings=_with_seed(settings, seed),
-        versions=versions or {},
-        timings=timings,
-        notes=notes,
-        command=command,
+        template, **common, **values, labels=names, settings=_with_seed(settings, seed), versions=versions or {}
     )
     write_atomically(path, page)
 
@@ -179,7 +203,7 @@ def _common(
     first: NDArray[np.intp],
     seed: int,
 ) -> dict[str, Any]:
-    """What both reports hand to their templates; where not every row can be shown, those of ``first`` are."""
+    """What all reports hand to their templates; where not every row can be shown, those of ``first`` are."""
     n = len(points)
     names = None
     if row_names is not None:
