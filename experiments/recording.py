@@ -67,7 +67,7 @@ def run(
         "numbers": recorded(numbers),
         "date": datetime.now(UTC).date().isoformat(),
         "seconds": round(time.perf_counter() - start, 1),
-        "machine": {"processor": _processor(), "threads": 1, "system": platform.system()},
+        "machine": {"processor": processor(), "threads": 1, "system": platform.system()},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
     }
     for folder in ("results", "figures"):
@@ -112,7 +112,7 @@ def recorded(value: Any) -> Any:
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def _processor() -> str:
+def processor() -> str:
     """The processor's name, which Python's own modules do not know on Linux."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

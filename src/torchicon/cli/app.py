@@ -6,7 +6,7 @@ from typing import Any
 import typer
 
 from torchicon._version import __version__
-from torchicon.cli import cluster, demo, embed, methods, table, verify
+from torchicon.cli import cluster, demo, embed, evaluate, features, methods, table, train, verify
 
 app = typer.Typer(
     help="I-Con for PyTorch: clusters, maps and losses from one equation, the KL divergence between neighborhoods.",
@@ -21,6 +21,9 @@ app = typer.Typer(
 app.command(epilog=demo.EPILOG)(demo.demo)
 app.command(epilog=cluster.EPILOG)(cluster.cluster)
 app.command(epilog=embed.EPILOG)(embed.embed)
+app.command(epilog=train.EPILOG)(train.train)
+app.command(epilog=evaluate.EPILOG)(evaluate.evaluate)
+app.command(epilog=features.EPILOG)(features.features)
 app.command(epilog=methods.METHODS_EPILOG)(methods.methods)
 app.command(epilog=table.EPILOG)(table.table)
 app.command(epilog=methods.CITE_EPILOG)(methods.cite)

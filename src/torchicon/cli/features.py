@@ -1,0 +1,90 @@
+"""`torchicon features`: what an encoder makes of data, as an array that `cluster` and `embed` read."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from torchicon.cli.options import DebugOption, QuietOption
+from torchicon.cli.run import reported
+from torchicon.data import DataError
+
+EPILOG = """
+[bold]Examples[/]
+
+torchicon features run --data photos/ -o features.npy
+
+torchicon features --model facebook/dinov2-base --data photos/ -o features.npz --labels folder
+
+torchicon cluster features.npz -k 10 --labels label -o clusters
+"""
+
+
+def features(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="RUN", help="Folder of a `torchicon train`.", show_default=False)
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data", metavar="SOURCE", help="Images or features; the run's own data when omitted.", show_default=False
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="A .npy file, or .npz to keep labels too.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="NAME", help="A transformers model, by id or folder.", show_default=False),
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option("--labels", metavar="COLUMN", help="To go into a .npz file.", show_default=False)
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option("--size", min=8, help="Pixels a side; the run's, or 224 for --model.", show_default=False),
+    ] = None,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Of the CPU.")] = 1,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Write the features of every sample, (n, d) in float32, in the order of the data.
+
+    A .npz file holds X, and the labels as label where there are any.
+    """
+    with reported(quiet=quiet, debug=debug, threads=threads) as run:
+        from torchicon.data.samples import read_samples
+        from torchicon.training.encoder import Encoder
+        from torchicon.training.folder import read_run
+        from torchicon.training.saved import features_of, load_encoder
+
+        if output is None or output.suffix not in (".npy", ".npz"):
+            raise DataError("names no .npy or .npz file", "-o", "Give -o features.npy.")
+        if (folder is None) == (model is None):
+            raise DataError("needs a RUN or a --model, and not both", "torchicon features", "Give one of them.")
+        config = None if folder is None else read_run(folder)
+        source = data or (None if config is None else config.data)
+        if source is None:
+            raise DataError("there is nothing to take features of", "--data", "Give --data SOURCE.")
+        asked: dict[str, Any] = {"labels": labels}
+        if config is not None and data is None:
+            asked = {"labels": labels or config.labels, "split": config.split, "limit": config.limit}
+        with run.step("reading"):
+            pixels = size or (224 if config is None else config.image_size)
+            samples = read_samples(source, size=pixels, **asked)
+        for name in samples.skipped:
+            run.note(f"Skipped: {name}")
+        with run.step("features"):
+            encoder = load_encoder(folder) if folder is not None else Encoder({"mapper": model, "image_size": pixels})
+            made = features_of(encoder, samples)
+        arrays: dict[str, Any] = {"X": made}
+        if samples.labels is not None:
+            arrays["label"] = np.array([*samples.classes, ""])[samples.labels]
+        try:
+            np.save(output, made) if output.suffix == ".npy" else np.savez(output, **arrays)
+        except OSError as error:
+            raise DataError(f"cannot be written ({error.strerror})", output, "Name a place that has room.") from error
+        for note in run.notes:
+            run.print(f"Note: {note}")
+        run.print(f"{made.shape[0]} x {made.shape[1]} features: {output}")

@@ -1,0 +1,142 @@
+"""From a config to a finished folder of a training run: what `train` does around the training itself."""
+
+import json
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import Progress
+
+from torchicon.cli import mapping
+from torchicon.cli.run import Run
+from torchicon.data import DataError, write_json
+from torchicon.data.samples import Samples, read_samples
+from torchicon.training import TrainConfig
+from torchicon.training.evaluate import thorough
+from torchicon.training.folder import CONFIG, read_run
+from torchicon.training.parsing import assignments
+from torchicon.training.record import read_record
+from torchicon.training.saved import features_of, load_clusters
+from torchicon.viz.curves import curve_figure
+from torchicon.viz.training import write_training_report
+
+_MAPPED = 3000  # samples on the report's map
+
+
+def asked(
+    method: str | None, output: Path, given: dict[str, Any], assign: list[str], *, config: Path | None, resume: bool
+) -> TrainConfig:
+    """The config that a command line asks for.
+
+    Raises:
+        DataError: nothing says what to train, or what is said cannot be.
+    """
+    values = given | dict(assignments(assign))
+    if resume:
+        if method is not None or values or config is not None:
+            raise DataError("takes nothing but -o DIR", "--resume", f"The run goes on as {output / CONFIG} says.")
+        return read_run(output)
+    if config is not None:
+        return TrainConfig.read(config, **values, **({} if method is None else {"method": method}))
+    if method is None:
+        raise DataError(
+            "there is no method", "torchicon train", "Name one, such as simclr; `torchicon methods` lists all."
+        )
+    return TrainConfig.of(method, **values)
+
+
+@contextmanager
+def bar(run: Run) -> Iterator[Callable[[int, int, dict[str, float]], None]]:
+    """Progress on a terminal, and a line for every evaluation."""
+    with Progress(console=run.console, transient=True, disable=not run.lively) as progress:
+        task = progress.add_task("training", total=None)
+
+        def tell(step: int, total: int, found: dict[str, float]) -> None:
+            progress.update(task, completed=step, total=total)
+            if "loss" in found:
+                progress.update(task, description=f"training, loss {found['loss']:.4g}")
+            elif found:
+                run.print(f"step {step}: " + ", ".join(f"{k.replace('_', ' ')} {v:.4g}" for k, v in found.items()))
+
+        yield tell
+
+
+def finish(run: Run, config: TrainConfig, folder: Path, *, command: str) -> tuple[dict[str, float], dict[str, float]]:
+    """Score the encoder, draw its curves and its map, and write the report.
+
+    Returns:
+        The scores, and those of them that were measured before the training.
+    """
+    samples, test = data_of(config)
+    with run.step("evaluating"):
+        encoder, clusters = load_clusters(folder)
+        scores = thorough(encoder, clusters, samples, test, policy=config.view_policy(), seed=config.seed)
+    write_json(folder / "scores.json", scores)
+    evaluations = read_record(folder / "evaluations.csv") if (folder / "evaluations.csv").exists() else []
+    untrained = {
+        name: float(value)
+        for row in evaluations[:1]
+        for name, value in row.items()
+        if name not in ("step", "epoch") and value
+    }
+    curves = {
+        name: (np.array([int(row["step"]) for row in evaluations]), np.array([float(row[name]) for row in evaluations]))
+        for name in untrained
+    }
+    metrics = read_record(folder / "metrics.csv") if (folder / "metrics.csv").exists() else []
+    loss = (np.array([int(row["step"]) for row in metrics]), np.array([float(row["loss"]) for row in metrics]))
+    shown = samples.take(slice(_MAPPED))
+    features = features_of(encoder, shown)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of a map of few rows
+        places = mapping.fit_map(run, Path(config.data), features, perplexity=None, seed=config.seed).embedding_
+    labels = None
+    if shown.labels is not None:
+        labels = np.array([*shown.classes, "unknown"])[shown.labels]
+    content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    write_training_report(
+        folder / "report.html",
+        coordinates=places,
+        title=f"{config.method} on {Path(config.data).name}",
+        command=command,
+        settings={name: value for name, value in config.to_dict().items() if value is not None and name != "settings"}
+        | config.settings,
+        notes=[*samples.notes, *run.notes],
+        timings=run.timings,
+        seed=config.seed,
+        description=f"An encoder ({config.mapper}) trained by {config.method} for {config.epochs} epochs.",
+        versions=content["versions"],
+        labels=labels,
+        images=None if shown.pixels is None else np.ascontiguousarray(shown.pixels.transpose(0, 2, 3, 1)),
+        row_names=shown.names,
+        loss=loss,
+        evaluations=curves,
+        scores=scores,
+        untrained=untrained,
+    )
+    figures = folder / "figures"
+    figures.mkdir(exist_ok=True)
+    if len(metrics) > 1:
+        curve_figure({"loss": loss}, ylabel="loss (nats)", smooth=True).savefig(figures / "loss.png", dpi=150)
+    for name, curve in curves.items():
+        curve_figure({name: curve}, ylabel=name.replace("_", " "), smooth=False).savefig(
+            figures / f"{name}.png", dpi=150
+        )
+    return scores, untrained
+
+
+def data_of(config: TrainConfig, *, labels: str | None = None) -> tuple[Samples, Samples | None]:
+    """The samples a run learned from and those it is scored on, read again; with labels of your choice."""
+    common: dict[str, Any] = {"size": config.image_size, "labels": labels or config.labels}
+    samples = read_samples(
+        config.data,
+        text=config.text,
+        metadata=config.metadata,
+        split=config.split,
+        limit=config.limit,
+        **common,
+    )
+    return samples, None if config.test is None else read_samples(config.test, **common)

@@ -1,0 +1,163 @@
+"""Batches of samples: which ones is a function of the seed and the step alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, final
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from scipy.sparse import csr_array
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from torchicon.data.errors import DataError
+from torchicon.data.samples import Samples
+from torchicon.training.config import TrainConfig
+from torchicon.training.step import Batch, rank, seed_of, world_size
+
+
+@final
+class Batches(Sampler[tuple[int, Tensor]]):
+    """The batches of a whole training, from a step on: (step, indices of this rank's share).
+
+    Every epoch visits the samples in an order of its own; what is left at its end and fills no batch is left out.
+
+    Args:
+        n: samples.
+        size: of a batch, over all ranks.
+        epochs: of the training.
+        seed: of the orders.
+        start: the first step to yield.
+
+    Raises:
+        DataError: a batch larger than the data.
+
+    >>> [index.tolist() for _, index in Batches(4, 2, epochs=1, seed=0)]
+    [[0, 2], [3, 1]]
+    """
+
+    def __init__(self, n: int, size: int, *, epochs: int, seed: int, start: int = 0) -> None:
+        if size > n:
+            raise DataError(f"{n} samples fill no batch of {size}", "batch_size", "Give a smaller batch_size.")
+        self.n, self.size, self.seed, self.start = n, size, seed, start
+        self.per_epoch = n // size
+        self.iterations = epochs * self.per_epoch
+
+    def __len__(self) -> int:
+        """Steps of the whole training, those before ``start`` among them: a trainer that resumes counts on."""
+        return self.iterations
+
+    def __iter__(self) -> Iterator[tuple[int, Tensor]]:
+        share = self.size // world_size()
+        order, of_epoch = torch.empty(0), -1
+        for step in range(self.start, self.iterations):
+            epoch, place = divmod(step, self.per_epoch)
+            if epoch != of_epoch:
+                generator = torch.Generator().manual_seed(seed_of(self.seed, epoch))
+                order, of_epoch = torch.randperm(self.n, generator=generator), epoch
+            first = place * self.size + rank() * share
+            yield step, order[first : first + share]
+
+
+@final
+class _Rows(Dataset[Batch]):
+    """A batch by its step and its indices."""
+
+    def __init__(self, samples: Samples, columns: dict[str, Tensor]) -> None:
+        self.samples = samples.pixels if samples.pixels is not None else samples.features
+        self.columns = columns
+
+    def __getitem__(self, at: tuple[int, Tensor]) -> Batch:
+        step, index = at
+        assert self.samples is not None
+        ordered, back = torch.unique(index, return_inverse=True)  # a mapped file is read from its beginning to its end
+        rows = torch.from_numpy(np.ascontiguousarray(self.samples[ordered.numpy()]))
+        return Batch(
+            index=index,
+            samples=rows[back],
+            columns={name: column[index] for name, column in self.columns.items()},
+            iteration=step,
+        )
+
+
+@final
+class IConDataModule(pl.LightningDataModule):
+    """Samples as batches for `IConModule`.
+
+    Args:
+        samples: what to learn from.
+        config: of the run.
+
+    Attributes:
+        columns: what is known of each sample, (n, ...) by name.
+        graph: by rows, indptr (n + 1,), neighbors (m,) and weights (m,), where the samples have edges.
+        iterations: steps of the training.
+
+    Raises:
+        DataError: a batch larger than the data, or samples that are neither pictures nor features.
+    """
+
+    def __init__(self, samples: Samples, config: TrainConfig) -> None:
+        super().__init__()
+        if samples.pixels is None and samples.features is None:
+            raise DataError("holds neither pictures nor features", samples.source, "Give one of them to learn from.")
+        self.samples, self.config = samples, config
+        self.columns = columns_of(samples, known=config.known, seed=config.seed)
+        self.iterations = self._batches(0).iterations
+        self.graph = _graph(samples)
+
+    def train_dataloader(self) -> Any:
+        """Batches from the trainer's step on."""
+        start = 0 if self.trainer is None else self.trainer.global_step
+        rows = _Rows(self.samples, self.columns)
+        mapped = isinstance(rows.samples, np.memmap)  # reading from a disk is worth a process of its own
+        return DataLoader(
+            rows,
+            sampler=self._batches(start),
+            batch_size=None,
+            num_workers=1 if mapped else 0,
+            pin_memory=torch.cuda.is_available() and self.config.accelerator != "cpu",
+        )
+
+    def _batches(self, start: int) -> Batches:
+        config = self.config
+        return Batches(len(self.samples), config.batch_size, epochs=config.epochs, seed=config.seed, start=start)
+
+
+def columns_of(samples: Samples, *, known: float, seed: int) -> dict[str, Tensor]:
+    """What is known of each sample, (n, ...) by name; of the labels a share, the same for every class."""
+    columns: dict[str, Tensor] = {}
+    if samples.labels is not None:
+        label = torch.from_numpy(samples.labels).clone()
+        if known < 1:
+            label[~_kept(label, known, seed)] = -1
+        columns["label"] = label
+    if samples.metadata is not None:
+        columns["metadata"] = torch.from_numpy(samples.metadata)
+    return columns
+
+
+def _graph(samples: Samples) -> tuple[Tensor, Tensor, Tensor] | None:
+    """The symmetric graph without loops: whichever way an edge is listed, it goes both ways."""
+    if samples.edges is None:
+        return None
+    one, other = samples.edges[samples.edges[:, 0] != samples.edges[:, 1]].T
+    weights = np.ones(len(samples.edges), np.float32) if samples.weights is None else samples.weights
+    weights = weights[samples.edges[:, 0] != samples.edges[:, 1]]
+    rows, columns = np.concatenate([one, other]), np.concatenate([other, one])
+    n = len(samples)
+    graph = csr_array((np.concatenate([weights, weights]), (rows, columns)), shape=(n, n))
+    return tuple(torch.from_numpy(part) for part in (graph.indptr, graph.indices, graph.data))  # type: ignore[return-value]
+
+
+def _kept(label: Tensor, known: float, seed: int) -> Tensor:
+    """Which labels stay: of each class a share drawn at random, one at least."""
+    kept = torch.zeros(len(label), dtype=torch.bool)
+    generator = torch.Generator().manual_seed(seed_of(seed, len(label)))
+    for value in torch.unique(label).tolist():
+        rows = (label == value).nonzero()[:, 0]
+        count = max(1, round(known * len(rows)))
+        kept[rows[torch.randperm(len(rows), generator=generator)[:count]]] = True
+    return kept

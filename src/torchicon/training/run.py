@@ -1,0 +1,271 @@
+"""A training from its config to a folder that a person can read and an encoder that can be used."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.strategies import DDPStrategy, Strategy
+
+from torchicon.data import DataError
+from torchicon.data.samples import Samples, read_samples
+from torchicon.mappers.backbone import TextBackbone
+from torchicon.training.checkpoints import last_whole, saver
+from torchicon.training.config import TrainConfig
+from torchicon.training.datamodule import IConDataModule
+from torchicon.training.encoder import Encoder, of_features
+from torchicon.training.evaluate import quick
+from torchicon.training.folder import make_folder, require_same, write_config
+from torchicon.training.module import IConModule, names_of
+from torchicon.training.parts import Clusters
+from torchicon.training.record import Recorder
+from torchicon.training.saved import save_encoder
+from torchicon.training.step import seed_of
+from torchicon.training.sync import synchronize
+
+_STATISTICS = 5000  # samples that give the mean and the deviation of a channel
+_QUICK = 5000  # samples that are looked at during training
+
+Tell = Callable[[int, int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that a training needs.
+
+    Attributes:
+        config: of the run.
+        samples: to learn from.
+        test: to be asked about, if given.
+        data: batches of the samples.
+        module: what is trained.
+    """
+
+    config: TrainConfig
+    samples: Samples
+    test: Samples | None
+    data: IConDataModule
+    module: IConModule
+
+
+def train(config: TrainConfig, output: str | Path, *, resume: bool = False, tell: Tell | None = None) -> Path:
+    """Train an encoder and write everything into a folder: config.json, metrics.csv, evaluations.csv, checkpoints,
+    TensorBoard's events, and in the end encoder.safetensors.
+
+    Args:
+        config: what to train.
+        output: a folder that does not exist or is empty; with ``resume``, that of a run that was interrupted.
+        resume: go on after the last whole checkpoint; the curve goes on as if nothing had happened.
+        tell: is called with the step, the number of all steps, and what was measured.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DataError: anything that keeps the run from being made, with the way out.
+    """
+    folder = Path(output)
+    warn: list[str] = []
+    with _quiet(), _threads(config.threads):
+        prepared = prepare(config)
+        samples = prepared.samples
+        start, checkpoint = 0, None
+        if resume:
+            require_same(folder, config, samples)
+            found = last_whole(folder / "checkpoints") if any((folder / "checkpoints").glob("*.ckpt")) else None
+            if found is not None:
+                start, checkpoint = found.step, found.path
+                warn = found.damaged
+        else:
+            make_folder(folder)
+            write_config(folder, config, samples)
+        for sentence in warn:
+            (tell or _nobody)(start, prepared.module.iterations, {})
+            warnings.warn(sentence, stacklevel=2)
+        fit(prepared, folder, start=start, checkpoint=checkpoint, tell=tell or _nobody)
+    return folder
+
+
+def prepare(config: TrainConfig) -> Prepared:
+    """Read the data and build what is trained on them.
+
+    Raises:
+        DataError: data, method and config do not fit together.
+    """
+    samples = read_samples(
+        config.data,
+        size=config.image_size,
+        labels=config.labels,
+        text=config.text,
+        metadata=config.metadata,
+        split=config.split,
+        limit=config.limit,
+    )
+    test = None if config.test is None else read_samples(config.test, size=config.image_size, labels=config.labels)
+    data = IConDataModule(samples, config)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed_of(config.seed, 0x1C0))
+        text_encoder = _text_encoder(config, data)
+        encoder = build_encoder(config, samples, split=text_encoder is None)
+        module = IConModule(
+            config,
+            encoder,
+            text_encoder=text_encoder,
+            n=len(samples),
+            classes=len(samples.classes),
+            columns=frozenset(data.columns),
+            graph=data.graph,
+            iterations=data.iterations,
+        )
+    return Prepared(config, samples, test, data, module)
+
+
+def build_encoder(config: TrainConfig, samples: Samples, *, split: bool) -> Encoder:
+    """The encoder that a config names, for these samples, with the statistics of their channels.
+
+    Args:
+        config: of the run.
+        samples: to learn from.
+        split: for methods across modalities, take a picture's lightness and colors for them.
+    """
+    names = names_of(config.row(n=len(samples), iterations=1))
+    recipe: dict[str, Any] = {"mapper": config.mapper, "width": config.width, "image_size": config.image_size}
+    if samples.pixels is None:
+        assert samples.features is not None
+        recipe |= {"n_in": samples.features.shape[1]}
+        if not of_features(config.mapper):
+            raise DataError(
+                f"holds features, which {config.mapper} does not take", samples.source, "Set mapper=mlp or linear."
+            )
+    elif split and names & {"text", "text_logits"}:
+        recipe |= {"split": "lab"}
+    if "/" in config.mapper:
+        return Encoder(recipe)  # a pretrained model knows its own statistics
+    probe = Encoder(recipe)
+    rows = samples.pixels if samples.pixels is not None else samples.features
+    assert rows is not None
+    some = torch.from_numpy(np.ascontiguousarray(rows[:: max(1, len(rows) // _STATISTICS)]))
+    seen = probe.split(some.float() / 255 if some.dtype == torch.uint8 else some)
+    over = (0, 2, 3) if seen.ndim == 4 else (0,)
+    probe.mean.copy_(seen.mean(over).reshape(probe.mean.shape))
+    probe.std.copy_(seen.std(over).reshape(probe.std.shape).clamp(min=1e-3))
+    return probe
+
+
+def fit(prepared: Prepared, folder: Path, *, start: int, checkpoint: Path | None, tell: Tell) -> None:
+    """Run Lightning's trainer over what is prepared, from a step on, and save the encoder."""
+    config, module = prepared.config, prepared.module
+    some = prepared.samples.take(slice(_QUICK))
+    columns = ["effective_rank", *(["knn_accuracy"] if prepared.samples.labels is not None else [])]
+
+    def evaluate(trained: IConModule) -> dict[str, float]:
+        return quick(trained.encoder, some, prepared.test, trained.device)
+
+    if module.iterations == 0:
+        save(prepared, folder)
+        return
+    ranks = config.devices * config.nodes
+    callbacks: list[pl.Callback] = [
+        saver(folder / "checkpoints", every=config.checkpoint_every or module.steps_per_epoch)
+    ]
+    main = int(_environment("RANK", _environment("LOCAL_RANK", "0"))) == 0
+    if main:
+        callbacks.insert(0, Recorder(folder, evaluate, columns=columns, start=start, tell=tell))
+    if ranks > 1:
+        synchronize(module)
+    trainer = pl.Trainer(
+        accelerator=config.accelerator,
+        devices=config.devices,
+        num_nodes=config.nodes,
+        strategy=_strategy(ranks),
+        precision="bf16-mixed" if config.precision == "bf16" else "32-true",
+        max_steps=module.iterations,
+        max_epochs=1,
+        gradient_clip_val=config.clip,
+        callbacks=callbacks,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=folder,
+    )
+    trainer.fit(module, datamodule=prepared.data, ckpt_path=checkpoint, weights_only=True)
+    if main:
+        save(prepared, folder)
+
+
+def save(prepared: Prepared, folder: Path) -> None:
+    """Write the encoder and its cluster heads."""
+    heads = [part.heads[0] for part in prepared.module.parts.values() if isinstance(part, Clusters)]
+    save_encoder(folder, prepared.module.encoder.cpu(), heads[0].cpu() if heads else None)  # type: ignore[arg-type]
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _text_encoder(config: TrainConfig, data: IConDataModule) -> TextBackbone | None:
+    """The encoder of the data's texts, whose tokens become columns; None without texts."""
+    texts = data.samples.texts
+    if texts is None:
+        return None
+    if config.text_mapper is None:
+        raise DataError("has texts but no encoder for them", "config", "Set text_mapper to a transformers text model.")
+    encoder = TextBackbone(config.text_mapper)
+    most = max(map(len, texts))
+    flat = [text[i % len(text)] for text in texts for i in range(most)]  # those with fewer texts repeat them
+    tokens = encoder.tokens(flat)
+    data.columns["tokens"] = tokens["input_ids"].reshape(len(texts), most, -1)
+    data.columns["tokens_mask"] = tokens["attention_mask"].reshape(len(texts), most, -1)
+    return encoder
+
+
+def _strategy(ranks: int) -> str | Strategy:
+    # banks and statistics are the same on all ranks by what is gathered: nothing has to be sent for them
+    return DDPStrategy(broadcast_buffers=False) if ranks > 1 else "auto"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's remarks on what is meant to be so, and its advertisements."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        for text in (
+            "does not have many workers",
+            "The number of training batches",
+            "isinstance.treespec",
+            "Checkpoint directory",
+            "resuming from",
+        ):
+            warnings.filterwarnings("ignore", message=f".*{text}.*")
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.ERROR)
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def _environment(name: str, default: str) -> str:
+    return os.environ.get(name, default)
+
+
+def _nobody(step: int, total: int, found: dict[str, float]) -> None:
+    """Is told and does nothing."""
