@@ -40,7 +40,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "SupCon": {},
     "MoCo v3": {},
     "Kernel-InfoNCE (sum of kernels)": {},
-    "BALL+": {"epochs": 120},  # one view of each picture a step, where the others have two
+    "BALL+": {"epochs": 120, "batch_size": 64},  # one view a step, where the others have two; its batch may be small
     "CRLC": {},
     "CLIP": {"epochs": 120},  # lightness and colors of one view
 }

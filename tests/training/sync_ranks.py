@@ -1,6 +1,7 @@
 """What every rank does in test_sync.py. Needs no pytest, since it is imported by the processes that are the ranks."""
 
 import os
+import warnings
 from datetime import timedelta
 
 import torch
@@ -69,6 +70,7 @@ def found(made, out, x=None):
 def run(rank, folder):
     """Be ``rank``; leaves what it found in the folder."""
     torch.set_num_threads(1)
+    warnings.filterwarnings("error", message=r"torch\.distributed\.nn")  # which torch is about to remove
     dist.init_process_group(
         "gloo",
         init_method=f"file://{os.path.join(folder, 'store')}",

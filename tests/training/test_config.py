@@ -36,7 +36,7 @@ def test_what_is_given_wins_over_a_file_and_a_file_over_the_recipe(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text('method = "MoCo v3"\ndata = "pictures"\nlr = 0.5\nviews = "none"\ntext = ["one", "two"]\n')
     config = TrainConfig.read(path, lr="0.25")
-    assert (config.lr, config.views, config.head_layers) == (0.25, "none", 3)
+    assert (config.lr, config.views, config.head_last_norm) == (0.25, "none", True)
     assert config.text == ("one", "two")
 
 

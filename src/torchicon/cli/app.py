@@ -6,7 +6,7 @@ from typing import Any
 import typer
 
 from torchicon._version import __version__
-from torchicon.cli import cluster, demo, embed, evaluate, features, methods, table, train, verify
+from torchicon.cli import cluster, demo, embed, evaluate, features, methods, sweep, table, train, verify
 
 app = typer.Typer(
     help="I-Con for PyTorch: clusters, maps and losses from one equation, the KL divergence between neighborhoods.",
@@ -22,6 +22,7 @@ app.command(epilog=demo.EPILOG)(demo.demo)
 app.command(epilog=cluster.EPILOG)(cluster.cluster)
 app.command(epilog=embed.EPILOG)(embed.embed)
 app.command(epilog=train.EPILOG)(train.train)
+app.command(epilog=sweep.EPILOG)(sweep.sweep)
 app.command(epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command(epilog=features.EPILOG)(features.features)
 app.command(epilog=methods.METHODS_EPILOG)(methods.methods)

@@ -51,6 +51,7 @@ class TrainConfig:
         text_mapper: the id or folder of a transformers text model, for ``text``.
         dimensions: of the representation z.
         head_layers, head_hidden: of the projection head; hidden units as many as features when omitted.
+        head_last_norm: end the projection head with a batch normalization.
         clusters: of cluster heads, or prototypes of self-distillation; the number of classes when omitted.
         heads: cluster heads side by side.
         teacher_momentum: of the averaged teacher; it rises to 1 along a cosine.
@@ -115,6 +116,7 @@ class TrainConfig:
     dimensions: int = 128
     head_layers: int = 2
     head_hidden: int | None = None
+    head_last_norm: bool = False
     clusters: int | None = None
     heads: int = 1
     teacher_momentum: float = 0.99

@@ -267,4 +267,6 @@ class Clock(Part):
 
 
 def _head(config: TrainConfig, n_in: int) -> nn.Sequential:
-    return projection_head(n_in, config.dimensions, hidden=config.head_hidden, layers=config.head_layers)
+    return projection_head(
+        n_in, config.dimensions, hidden=config.head_hidden, layers=config.head_layers, last_norm=config.head_last_norm
+    )

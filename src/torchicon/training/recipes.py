@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-# The defaults are those of contrastive learning on small pictures: SGD with momentum 0.9 and a cosine. The learning rate
-# of 0.3 for a batch of 256 is our choice between those of MoCo's code (0.06) and of SimCLR's (1 and more, by LARS).
+# The defaults are those of contrastive learning on small pictures: SGD with momentum 0.9 and a cosine. The rate of 0.3
+# for a batch of 256 is our choice, between those of MoCo's code (0.06) and of SimCLR's (1 and more, by LARS).
 _BANK: Mapping[str, Any] = {"views": "wu", "lr": 0.03, "schedule": "step", "weight_decay": 1e-4, "warmup_epochs": 0.0}
 _CLIP: Mapping[str, Any] = {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.1}
 
 RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
-        "MoCo v3": {"views": "moco-v3", "head_layers": 3},
+        # heads of its code for residual networks; those for vision transformers have a layer more
+        "MoCo v3": {"views": "moco-v3", "head_last_norm": True},
         "IR (InfoNCE)": _BANK,
         "IR (NCE)": _BANK,
         "LA": _BANK,

@@ -252,6 +252,7 @@ def _quiet() -> Iterator[None]:
             "isinstance.treespec",
             "Checkpoint directory",
             "resuming from",
+            "broadcast_buffers",
         ):
             warnings.filterwarnings("ignore", message=f".*{text}.*")
         try:

@@ -87,7 +87,7 @@ def _total(x: Tensor) -> Tensor:
 
 
 class _AllReduce(torch.autograd.Function):
-    """The one of torch.distributed.nn is deprecated, and refused by torch.compile."""
+    """The one of torch.distributed.nn is deprecated, and a break in what torch.compile makes."""
 
     @staticmethod
     def forward(_: Any, x: Tensor) -> Tensor:
