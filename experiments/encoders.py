@@ -29,20 +29,20 @@ from recording import figure, processor, recorded, save
 
 from torchicon import TSNE
 from torchicon.data import read_samples
-from torchicon.training import TrainConfig, evaluate_encoder, features_of, load_encoder, train
+from torchicon.training import Encoder, TrainConfig, evaluate_encoder, features_of, train
 from torchicon.training.record import read_record
 from torchicon.viz.palette import category_colors
 
 HERE = Path(__file__).resolve().parent
-COMMON: dict[str, Any] = {"mapper": "resnet10", "width": 16, "labels": "label", "evaluate_every": 10, "epochs": 60}
+COMMON: dict[str, Any] = {"mapper": "resnet10", "width": 16, "labels": "label", "evaluate_every": 10, "epochs": 30}
 RECIPES: dict[str, dict[str, Any]] = {
-    "SimCLR": {},
+    "SimCLR": {"epochs": 45},
     "SupCon": {},
     "MoCo v3": {},
     "Kernel-InfoNCE (sum of kernels)": {},
-    "BALL+": {"epochs": 120, "batch_size": 64},  # one view a step, where the others have two; its batch may be small
+    "BALL+": {"epochs": 60, "batch_size": 64},  # one view a step, where the others have two; its batch may be small
     "CRLC": {},
-    "CLIP": {"epochs": 120},  # lightness and colors of one view
+    "CLIP": {"epochs": 60},  # lightness and colors of one view
 }
 
 
@@ -64,8 +64,8 @@ def measure(recipe: str, seed: int, data: Path, test: Path, folder: Path) -> dic
     train(config, folder)
     minutes = (time.perf_counter() - start) / 60
     samples, asked = (read_samples(place, labels="label") for place in (data, test))
-    encoder = load_encoder(folder)
-    scores = evaluate_encoder(encoder, None, samples, asked, policy=config.view_policy())
+    encoder = Encoder.from_pretrained(folder)
+    scores = evaluate_encoder(encoder, samples, asked, policy=config.view_policy())
     rows = read_record(folder / "evaluations.csv")
     features = features_of(encoder, asked)
     places = TSNE(random_state=0, verbose=False).fit_transform(features)

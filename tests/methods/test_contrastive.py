@@ -44,12 +44,20 @@ def first_view(image):
     return Sparse.from_neighbors(column[:, None], candidates=Candidates.others(18))
 
 
+def moco_q_of_one_key(z, teacher, queue):
+    """The first anchor's key in front of the queue, for every anchor."""
+    keys = torch.cat([teacher.chunk(2)[1][:1], queue])
+    return Cosine(0.07)(z.chunk(2)[0], keys, candidates=Candidates.all(len(keys), "own key and queue"))
+
+
 MUTANTS = {
     "InfoNCE, one positive of two": ("InfoNCE", {"p": first_view}),
     "InfoNCE, other images": ("InfoNCE", {"p": lambda image: Positives()(image // 2)}),
     "InfoNCE, constant of three positives": ("InfoNCE", {"claim": EqualUpTo(1.0, lambda _: math.log(3))}),
     "InfoNCE, self left in": ("InfoNCE", {"q": lambda z: Cosine(0.1)(z, candidates=Candidates.all(len(z)))}),
     "SimCLR, not normalized": ("SimCLR", {"q": lambda z: Gaussian(math.sqrt(0.1))(z)}),
+    "MoCo, one key for all": ("MoCo", {"q": moco_q_of_one_key}),
+    "MoCo, wrong temperature": ("MoCo", {"q": find("MoCo").at(temperature=0.1).q}),
     "MoCo v3, factor dropped": ("MoCo v3", {"factor": 1.0}),
     "MoCo v3, one direction": ("MoCo v3", {"others": ()}),
     "MoCo v3, keys of the same view": ("MoCo v3", {"q": lambda z, teacher: keys_of(0, z, teacher)}),

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from tests.training.tiny import config_of, write_points, write_squares
 
 from torchicon.data import DataError, read_samples
-from torchicon.training import load_encoder, train
+from torchicon.training import Encoder, train
 from torchicon.training.checkpoints import last_whole
 from torchicon.training.folder import remove_run
 from torchicon.training.module import NonFiniteLoss
@@ -128,7 +128,7 @@ def test_a_full_disk_is_said(squares, tmp_path, monkeypatch):
     def full(*arguments, **named):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("torchicon.training.saved.save_file", full)
+    monkeypatch.setattr("torchicon.training.encoder.save_file", full)
     with pytest.raises(DataError, match="No space left on device"):
         train(config_of("SimCLR", squares), tmp_path / "run")
 
@@ -181,17 +181,17 @@ def test_the_encoder_comes_back_as_it_was(trained, squares):
     state = torch.load(last_whole(trained / "checkpoints").path, weights_only=True)["state_dict"]
     ready.module.load_state_dict(state)
     x = torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(load_encoder(trained)(x), ready.module.encoder.eval()(x))
+    assert torch.equal(Encoder.from_pretrained(trained)(x), ready.module.encoder.eval()(x))
 
 
 @pytest.mark.parametrize("name", ["encoder.json", "encoder.safetensors"])
 def test_damaged_encoders_are_refused_by_name(trained, name):
     (trained / name).write_bytes(b"{")
     with pytest.raises(DataError, match="holds no complete encoder"):
-        load_encoder(trained)
+        Encoder.from_pretrained(trained)
     (trained / name).unlink()
     with pytest.raises(DataError, match=name):
-        load_encoder(trained)
+        Encoder.from_pretrained(trained)
 
 
 def test_a_record_drops_what_comes_after_a_step_and_rows_cut_short(tmp_path):

@@ -127,6 +127,24 @@ def test_bank_remembers_after_the_step_and_only_its_batch(squares, points):
     assert torch.equal(bank.rows[others], before[others])
 
 
+def test_queue_holds_the_last_keys_of_the_teacher(squares, points):
+    """What the second views' keys were, newest over oldest; MoCo has no predictor."""
+    ready = prepared(find("MoCo"), squares, points, queue_size=24)
+    module = ready.module
+    keys = []
+    for number in range(3):
+        step = step_of(ready, number)
+        assert len(step["queue"]) == min(24, 16 * number)
+        assert torch.isfinite(module.row.loss(step))
+        for part in module.parts.values():
+            part.after(step)
+        keys.append(F.normalize(step["teacher"].chunk(2)[1], dim=1))
+    held = module.parts["Keys"].queue.rows
+    expected = torch.cat([keys[1][8:], keys[2]])
+    torch.testing.assert_close(held.sum(0), expected.sum(0))
+    assert not [name for name, _ in module.parts["Projection"].predictor.named_parameters()]
+
+
 def test_shrinking_ball_follows_the_length_of_the_training(squares, points):
     """`iterations` of a row is the run's, and a ball's size is a share of the bank when it is not given."""
     ready = prepared(find("BALL+"), squares, points, epochs=5)

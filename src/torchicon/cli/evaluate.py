@@ -48,19 +48,21 @@ def evaluate(
         from torchicon.cli.training import data_of
         from torchicon.data import write_json
         from torchicon.data.samples import read_samples
+        from torchicon.training.encoder import Encoder
         from torchicon.training.evaluate import thorough
         from torchicon.training.folder import read_run
-        from torchicon.training.saved import load_clusters
+        from torchicon.training.run import device_of
 
         config = read_run(folder)
-        encoder, clusters = load_clusters(folder)
+        device = device_of(config.accelerator)
+        encoder = Encoder.from_pretrained(folder).to(device)
         column = labels or config.labels
         with run.step("reading"):
             samples, test = data_of(config, labels=column)
             if data is not None:
                 test = read_samples(data, size=config.image_size, labels=column)
         with run.step("evaluating"):
-            scores = thorough(encoder, clusters, samples, test, policy=config.view_policy(), seed=config.seed)
+            scores = thorough(encoder, samples, test, policy=config.view_policy(), seed=config.seed, device=device)
         if output is not None:
             write_json(output, scores | {"command": shlex.join(["torchicon", "evaluate", str(folder)])})
         grid = Grid("", "", box=SIMPLE_HEAD)

@@ -56,8 +56,9 @@ def features(
     with reported(quiet=quiet, debug=debug, threads=threads) as run:
         from torchicon.data.samples import read_samples
         from torchicon.training.encoder import Encoder
+        from torchicon.training.features import features_of
         from torchicon.training.folder import read_run
-        from torchicon.training.saved import features_of, load_encoder
+        from torchicon.training.run import device_of
 
         if output is None or output.suffix not in (".npy", ".npz"):
             raise DataError("names no .npy or .npz file", "-o", "Give -o features.npy.")
@@ -76,8 +77,11 @@ def features(
         for name in samples.skipped:
             run.note(f"Skipped: {name}")
         with run.step("features"):
-            encoder = load_encoder(folder) if folder is not None else Encoder({"mapper": model, "image_size": pixels})
-            made = features_of(encoder, samples)
+            encoder = (
+                Encoder({"mapper": model, "image_size": pixels}) if folder is None else Encoder.from_pretrained(folder)
+            )
+            device = device_of()
+            made = features_of(encoder.to(device), samples, device=device)
         arrays: dict[str, Any] = {"X": made}
         if samples.labels is not None:
             arrays["label"] = np.array([*samples.classes, ""])[samples.labels]

@@ -14,12 +14,13 @@ from torchicon.cli import mapping
 from torchicon.cli.run import Run
 from torchicon.data import DataError, write_json
 from torchicon.data.samples import Samples, read_samples
-from torchicon.training import TrainConfig
+from torchicon.training import Encoder, TrainConfig
 from torchicon.training.evaluate import thorough
+from torchicon.training.features import features_of
 from torchicon.training.folder import CONFIG, read_run
 from torchicon.training.parsing import assignments
 from torchicon.training.record import read_record
-from torchicon.training.saved import features_of, load_clusters
+from torchicon.training.run import device_of
 from torchicon.viz.curves import curve_figure
 from torchicon.viz.training import write_training_report
 
@@ -72,8 +73,9 @@ def finish(run: Run, config: TrainConfig, folder: Path, *, command: str) -> tupl
     """
     samples, test = data_of(config)
     with run.step("evaluating"):
-        encoder, clusters = load_clusters(folder)
-        scores = thorough(encoder, clusters, samples, test, policy=config.view_policy(), seed=config.seed)
+        device = device_of(config.accelerator)
+        encoder = Encoder.from_pretrained(folder).to(device)
+        scores = thorough(encoder, samples, test, policy=config.view_policy(), seed=config.seed, device=device)
     write_json(folder / "scores.json", scores)
     evaluations = read_record(folder / "evaluations.csv") if (folder / "evaluations.csv").exists() else []
     untrained = {
@@ -89,7 +91,7 @@ def finish(run: Run, config: TrainConfig, folder: Path, *, command: str) -> tupl
     metrics = read_record(folder / "metrics.csv") if (folder / "metrics.csv").exists() else []
     loss = (np.array([int(row["step"]) for row in metrics]), np.array([float(row["loss"]) for row in metrics]))
     shown = samples.take(slice(_MAPPED))
-    features = features_of(encoder, shown)
+    features = features_of(encoder, shown, device=device)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of a map of few rows
         places = mapping.fit_map(run, Path(config.data), features, perplexity=None, seed=config.seed).embedding_

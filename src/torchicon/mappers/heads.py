@@ -62,6 +62,7 @@ class ClusterHeads(nn.Module):
 
     def __init__(self, n_in: int, n_clusters: int, *, heads: int = 1, hidden: int | None = None) -> None:
         super().__init__()
+        self.n_clusters = n_clusters
         if heads < 1 or n_clusters < 2 or (hidden is not None and hidden < 1):
             raise ValueError(
                 "There must be one head, two clusters and one hidden unit (or None for no hidden layer) at least, got "

@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from torchicon.core import Candidates, Kernel, Sparse
 from torchicon.methods import problems
@@ -13,7 +14,7 @@ from torchicon.methods.citations import reference
 from torchicon.methods.claims import EqualLoss, EqualUpTo, Inspired
 from torchicon.methods.method import Method, Term
 from torchicon.methods.problems import Problem
-from torchicon.neighborhoods import KNN, Cosine, Labels, Pairs, PositiveOrRest, Positives, StudentT, condition
+from torchicon.neighborhoods import KNN, Cosine, Dot, Labels, Pairs, PositiveOrRest, Positives, StudentT, condition
 
 _OTHERS = "the other 2B - 1 views of the batch"
 _OUTCOMES = Candidates.all(2, "outcomes")
@@ -37,6 +38,26 @@ def _among_keys(z: Tensor, teacher: Tensor, *, view: int, temperature: float) ->
     queries, keys = z.chunk(2)[view], teacher.chunk(2)[1 - view]
     candidates = Candidates.all(len(keys), "keys of the other view")
     return Cosine(temperature)(queries, keys, candidates=candidates)
+
+
+def _among_queue(z: Tensor, teacher: Tensor, queue: Tensor, temperature: float) -> Kernel:
+    """Queries of the first view over their own key and the queue, as one table of keys.
+
+    The own key is another for each anchor, and its score an anchor's feature of its own: column 0 takes that, and
+    the others take the rest.
+    """
+    queries, keys, old = (normalize(x, dim=1) for x in (z.chunk(2)[0], teacher.chunk(2)[1], queue))
+    own = (queries * keys).sum(1, keepdim=True)
+    columns = torch.cat([old.new_zeros(1, old.shape[1]), old])
+    is_own = torch.zeros_like(columns[:, :1])
+    is_own[0] = 1
+    candidates = Candidates.all(len(columns), "own key and queue")
+    return Dot(temperature)(torch.cat([queries, own], 1), torch.cat([columns, is_own], 1), candidates=candidates)
+
+
+def _own_first(z: Tensor, queue: Tensor) -> Sparse:
+    candidates = Candidates.all(1 + len(queue), "own key and queue")
+    return Labels(1 + len(queue))(torch.zeros(len(z) // 2, dtype=torch.long, device=z.device), candidates=candidates)
 
 
 INFONCE = Method(
@@ -68,6 +89,21 @@ SIMCLR = Method(
     oracle="nt_xent",
     claim=EqualLoss(),
     example=problems.views,
+)
+
+MOCO = Method(
+    name="MoCo",
+    cell=("Positive pairs", "Gaussian"),
+    citation=reference("he2020momentum"),
+    p=lambda z, queue: _own_first(z, queue),
+    q=lambda z, teacher, queue, temperature=0.07: _among_queue(z, teacher, queue, temperature),
+    p_equation="p(j|i) = 1[j is i's own key]",
+    q_equation="q(j|i) ∝ exp(cos(z_i, k_j) / τ)",
+    mapper="encoder and projection head; keys by an averaged encoder",
+    candidates="the anchor's own key and the keys of the last batches, which carry no gradient",
+    oracle="moco",
+    claim=EqualLoss(),
+    example=problems.queued_views,
 )
 
 MOCO_V3 = Method(
@@ -249,6 +285,7 @@ TSUPCON = Method(
 ROWS = (
     INFONCE,
     SIMCLR,
+    MOCO,
     MOCO_V3,
     DEBIASED,
     X_SAMPLE,

@@ -4,9 +4,10 @@ x (n, d) given points; z (n, e) learned representations; logits (n, c) learned c
 and image of each row; weight (n, n) symmetric graph weights; prototypes (c, e) learned table of classes; text (n, e)
 learned representations of the other modality, row by row; caption (n, e) given ones; bank (m, e) remembered
 representations, which carry no gradient; teacher (n, ·) what an averaged teacher makes of the same rows, without a
-gradient either, and center its running mean; rewrites (n, r, e) learned representations of r texts of each row, of
-which drawn (n,) is the one in the batch; log_scale and bias learned with them; masked (n,) which tokens are hidden;
-lattice (m, e) points that stand for all of R^e, target (n,) the row's among them; text_logits (n, c) and subheads
+gradient either, center its running mean, and queue (m, e) what it made in the last steps; rewrites (n, r, e) learned
+representations of r texts of each row, of which drawn (n,) is the one in the batch; log_scale and bias learned with
+them; masked (n,) which tokens are hidden; lattice (m, e) points that stand for all of R^e, target (n,) the row's among
+them; text_logits (n, c) and subheads
 (h, n, c) learned cluster logits of the other modality and of several heads; index (n,) and sampled (n, k) rows of the
 bank, the own one and others; cluster (r, m) clusterings of the bank; text_bank and text_cluster those of the other
 modality; iteration and seed, of training and of draws;
@@ -96,6 +97,11 @@ def planar_views(generator: Generator) -> Problem:
 def taught_views(generator: Generator) -> Problem:
     """Two views of eight images, each seen by a student and by its averaged teacher."""
     return {**views(generator), "teacher": _normal(generator, 16, 5)}
+
+
+def queued_views(generator: Generator) -> Problem:
+    """Two views of eight images, seen by a student and by its averaged teacher, and the teacher's last keys."""
+    return {**taught_views(generator), "queue": _normal(generator, 12, 5)}
 
 
 def cropped_views(generator: Generator) -> Problem:

@@ -48,6 +48,20 @@ def infonce(problem: Problem) -> Pair:
     return _with_gradient(value, problem)
 
 
+def moco(problem: Problem) -> Pair:
+    """He et al. 2020, Algorithm 1: the cross-entropy of the positive logit, in front of those of the queue."""
+    key = F.normalize(problem["teacher"].chunk(2)[1], dim=1)
+    queue = F.normalize(problem["queue"], dim=1)
+
+    def value(z: Tensor) -> Tensor:
+        query = F.normalize(z.chunk(2)[0], dim=1)
+        positive = torch.einsum("nc,nc->n", query, key)[:, None]
+        negative = torch.einsum("nc,kc->nk", query, queue)
+        return F.cross_entropy(torch.cat([positive, negative], 1) / 0.07, torch.zeros(len(query), dtype=torch.long))
+
+    return _with_gradient(value, problem)
+
+
 def moco_v3(problem: Problem) -> Pair:
     """Chen et al. 2021, Algorithm 1: ctr(q1, k2) + ctr(q2, k1), each a cross-entropy times 2 tau."""
     tau = 0.2
@@ -189,6 +203,7 @@ ORACLES: dict[str, Oracle] = {
     "debiased_contrastive": debiased_contrastive,
     "infonce": infonce,
     "language_guided": language_guided,
+    "moco": moco,
     "moco_v3": moco_v3,
     "nt_xent": nt_xent,
     "supcon_in": supcon_in,

@@ -4,10 +4,9 @@ from torchicon.training.config import TrainConfig as TrainConfig
 from torchicon.training.datamodule import IConDataModule as IConDataModule
 from torchicon.training.encoder import Encoder as Encoder
 from torchicon.training.evaluate import thorough as evaluate_encoder
+from torchicon.training.features import features_of as features_of
 from torchicon.training.module import IConModule as IConModule
 from torchicon.training.run import train as train
-from torchicon.training.saved import features_of as features_of
-from torchicon.training.saved import load_encoder as load_encoder
 
 __all__ = [
     "Encoder",
@@ -16,6 +15,5 @@ __all__ = [
     "TrainConfig",
     "evaluate_encoder",
     "features_of",
-    "load_encoder",
     "train",
 ]

@@ -20,6 +20,7 @@ from torchicon.training.recipes import defaults_of
 
 _VIEW_FIELDS = tuple(field.name for field in dataclasses.fields(View))
 _BY_THE_RUN = ("iterations",)  # settings of a row that follow from the length of the training
+_BATCH = 256
 _BALL = 4096 / 50_000  # of the bank: Wu et al. 2020 on CIFAR-10
 
 
@@ -56,6 +57,7 @@ class TrainConfig:
         heads: cluster heads side by side.
         teacher_momentum: of the averaged teacher; it rises to 1 along a cosine.
         bank_rate: share of the old row that an update of the memory bank keeps.
+        queue_size: keys of MoCo's queue; 4096 when omitted, or half of fewer samples.
         sampled: rows that are drawn from the bank, for methods that draw.
         close_runs, close_clusters, close_every: k-means runs behind close sets, their clusters, and the epochs between.
         optimizer: sgd, adamw or lars.
@@ -66,7 +68,7 @@ class TrainConfig:
         warmup_epochs: with a learning rate that rises linearly; a tenth of all, at most 10, when omitted.
         clip: the largest norm of the gradient; unlimited when omitted.
         epochs: passes over the data.
-        batch_size: samples a step, over all devices together.
+        batch_size: samples a step, over all devices together; 256 when omitted, or all of fewer.
         seed: of everything that is drawn.
         precision: 32, or bf16 for mixed precision.
         compile: let torch.compile translate the encoder.
@@ -121,6 +123,7 @@ class TrainConfig:
     heads: int = 1
     teacher_momentum: float = 0.99
     bank_rate: float = 0.5
+    queue_size: int | None = None
     sampled: int = 4096
     close_runs: int = 10
     close_clusters: int | None = None
@@ -134,7 +137,7 @@ class TrainConfig:
     warmup_epochs: float | None = None
     clip: float | None = None
     epochs: int = 100
-    batch_size: int = 256
+    batch_size: int | None = None
     seed: int = 0
     precision: Literal["32", "bf16"] = "32"
     compile: bool = False
@@ -198,8 +201,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         least = {
             "image_size": 8, "limit": 2, "width": 1, "dimensions": 1, "head_layers": 1, "head_hidden": 1, "clusters": 2,
-            "heads": 1, "sampled": 1, "close_runs": 1, "close_clusters": 2, "close_every": 1, "lr": 0.0,
-            "weight_decay": 0.0, "warmup_epochs": 0.0, "epochs": 0, "batch_size": 2, "seed": 0, "devices": 1,
+            "heads": 1, "queue_size": 1, "sampled": 1, "close_runs": 1, "close_clusters": 2, "close_every": 1, "lr":
+            0.0, "weight_decay": 0.0, "warmup_epochs": 0.0, "epochs": 0, "batch_size": 2, "seed": 0, "devices": 1,
             "nodes": 1, "threads": 1, "log_every": 1, "evaluate_every": 0, "checkpoint_every": 1, "clip": 0.0,
         }  # fmt: skip
         for name, bound in least.items():
@@ -211,7 +214,7 @@ class TrainConfig:
                 raise DataError(f"{name} must lie in [0, 1], got {getattr(self, name)}", "config", "Give a share.")
         if self.views not in POLICIES:
             raise DataError(f"there are no views {self.views!r}", "config", suggest(self.views, list(POLICIES)))
-        if self.batch_size % (self.devices * self.nodes):
+        if self.batch_size is not None and self.batch_size % (self.devices * self.nodes):
             raise DataError(
                 f"batch_size {self.batch_size} cannot be shared by {self.devices} devices on {self.nodes} nodes",
                 "config",
@@ -230,6 +233,13 @@ class TrainConfig:
         method = find(self.method)
         follows = {"iterations": max(1, iterations), "size": max(2, round(_BALL * n))}
         return method.at(**{name: value for name, value in follows.items() if name in method.settings} | self.settings)
+
+    def batch_of(self, n: int) -> int:
+        """Samples of a step, of n there are."""
+        if self.batch_size is not None:
+            return self.batch_size
+        ranks = self.devices * self.nodes
+        return max(ranks, min(_BATCH, n) // ranks * ranks)
 
     def view_policy(self) -> tuple[View, ...]:
         """The views, with the steps that this config changes."""

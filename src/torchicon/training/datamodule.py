@@ -122,8 +122,8 @@ class IConDataModule(pl.LightningDataModule):
         )
 
     def _batches(self, start: int) -> Batches:
-        config = self.config
-        return Batches(len(self.samples), config.batch_size, epochs=config.epochs, seed=config.seed, start=start)
+        config, n = self.config, len(self.samples)
+        return Batches(n, config.batch_of(n), epochs=config.epochs, seed=config.seed, start=start)
 
 
 def columns_of(samples: Samples, *, known: float, seed: int) -> dict[str, Tensor]:

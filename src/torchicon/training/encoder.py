@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, final
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self, final
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from torchicon.data.errors import DataError, suggest
+from torchicon.data import DataError, write_json
 from torchicon.data.views import lab
-from torchicon.mappers import linear, mlp, resnet10, resnet18, resnet34, resnet50
-from torchicon.mappers.backbone import TransformersBackbone
+from torchicon.mappers import ClusterHeads
+from torchicon.training.networks import network_of, of_features
 
-_RESNETS: Mapping[str, Callable[..., nn.Module]] = {
-    "resnet10": resnet10,
-    "resnet18": resnet18,
-    "resnet34": resnet34,
-    "resnet50": resnet50,
-}
-_OF_FEATURES = ("mlp", "linear", "identity")
-_SMALL = 64  # pixels up to which a residual network has the small stem
+_JSON, _WEIGHTS = "encoder.json", "encoder.safetensors"
 
 
 @final
@@ -31,14 +26,15 @@ class Encoder(nn.Module):
     nothing else.
 
     Args:
-        recipe: "mapper", "width", "image_size", "split" and "n_in", all plain values: what `Encoder` is built from.
-            With "split" = "lab" a picture is lightness and colors, each with a network of its own (CMC), and its
-            features are those of both.
-        mean, std: (channels,) of the pictures, or (n_in,) of features; 0 and 1 when omitted.
+        recipe: "mapper", "width", "image_size", "split", "n_in" and "clusters", all plain values: what an encoder is
+            built from. With "split" = "lab" a picture is lightness and colors, each with a network of its own (CMC),
+            and its features are those of both. "clusters" are the heads and n_clusters of cluster heads, if any.
 
     Attributes:
         sizes: features of each part.
         n_features: of all parts together.
+        clusters: cluster heads on the first part, or None.
+        mean, std: of the pictures' channels, or of each feature; 0 and 1 until they are set.
 
     >>> encoder = Encoder({"mapper": "resnet10", "width": 8, "image_size": 32, "split": "lab"})
     >>> encoder.sizes, encoder(torch.rand(2, 3, 32, 32)).shape
@@ -48,15 +44,19 @@ class Encoder(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, recipe: Mapping[str, Any], *, mean: Tensor | None = None, std: Tensor | None = None) -> None:
+    def __init__(self, recipe: Mapping[str, Any]) -> None:
         super().__init__()
         self.recipe = dict(recipe)
         channels = (1, 2) if recipe.get("split") == "lab" else (3,)
-        self.networks = nn.ModuleList(_network(recipe, count) for count in channels)
+        self.networks = nn.ModuleList(network_of(recipe, count) for count in channels)
         shape = (recipe["n_in"],) if of_features(recipe["mapper"]) else (sum(channels), 1, 1)
-        self.register_buffer("mean", torch.zeros(shape) if mean is None else mean.reshape(shape))
-        self.register_buffer("std", torch.ones(shape) if std is None else std.reshape(shape))
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("std", torch.ones(shape))
         self.sizes = [int(network.n_features) for network in self.networks]  # type: ignore[arg-type]
+        heads = recipe.get("clusters")
+        self.clusters = (
+            None if heads is None else ClusterHeads(self.sizes[0], heads["n_clusters"], heads=heads["heads"])
+        )
 
     @property
     def n_features(self) -> int:
@@ -78,68 +78,57 @@ class Encoder(nn.Module):
         """Features (b, n_features) of pictures (b, 3, h, w) in [0, 1], or of features (b, n_in)."""
         return torch.cat(self.parts(samples), 1)
 
+    def probabilities(self, samples: Tensor) -> Tensor:
+        """Cluster probabilities (b, n_clusters) of the first cluster head.
 
-def _network(recipe: Mapping[str, Any], channels: int) -> nn.Module:
-    name, size = recipe["mapper"], recipe.get("image_size")
-    if name in _RESNETS:
-        stem = "small" if size is not None and size <= _SMALL else "large"
-        return _RESNETS[name](width=recipe["width"], channels=channels, stem=stem)
-    if name in _OF_FEATURES:
-        return _of_features(name, recipe["n_in"], recipe["width"])
-    if channels != 3:
-        raise DataError(f"{name} takes pictures with three channels", "mapper", f"Give one of {', '.join(_RESNETS)}.")
-    if ":" in name:
-        return _imported(name)
-    if "/" in name or "." in name:
-        return TransformersBackbone(name, image_size=size)
-    raise DataError(
-        f"there is no mapper {name!r}",
-        "mapper",
-        suggest(name, [*_RESNETS, *_OF_FEATURES])
-        + " Or give the id or folder of a transformers model, or MODULE:NAME.",
-    )
+        Raises:
+            ValueError: the method learned no clusters.
+        """
+        if self.clusters is None:
+            raise ValueError("This encoder was trained by a method without clusters.")
+        logits: Tensor = self.clusters(self.parts(samples)[0])[0]
+        return logits.softmax(1)
 
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write encoder.json and encoder.safetensors into a folder, each whole or not at all.
 
-def of_features(mapper: str) -> bool:
-    """Whether a mapper takes features, not pictures."""
-    return mapper in _OF_FEATURES
+        Raises:
+            DataError: the place cannot be written.
+        """
+        place = Path(folder)
+        temporary = place / f".{_WEIGHTS}.tmp"
+        try:
+            save_file({name: tensor.cpu().contiguous() for name, tensor in self.state_dict().items()}, temporary)
+            temporary.replace(place / _WEIGHTS)
+        except (OSError, SafetensorError) as error:
+            raise DataError(f"cannot be written ({error})", place / _WEIGHTS, "Name a place that has room.") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        write_json(place / _JSON, {"torchicon": 1, **self.recipe})
 
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Self:
+        """The encoder of a run's folder, in evaluation mode. Nothing is unpickled.
 
-class _Features(nn.Module):
-    """A network with the number of its features."""
-
-    def __init__(self, network: nn.Module, n_features: int) -> None:
-        super().__init__()
-        self.network = network
-        self.n_features = n_features
-
-    def forward(self, x: Tensor) -> Tensor:
-        features: Tensor = self.network(x)
-        return features
-
-
-def _of_features(name: str, n_in: int, width: int) -> nn.Module:
-    if name == "identity":
-        return _Features(nn.Identity(), n_in)
-    if name == "linear":
-        return _Features(linear(n_in, width), width)
-    return _Features(nn.Sequential(mlp(n_in, width, hidden=(width,)), nn.ReLU(inplace=True)), width)
-
-
-def _imported(place: str) -> nn.Module:
-    """The module that MODULE:NAME makes, or is."""
-    module, _, name = place.partition(":")
-    try:
-        made = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise DataError(
-            f"cannot be imported ({error})", place, "Write MODULE:NAME of something on the path."
-        ) from error
-    network = made() if inspect.isclass(made) or not isinstance(made, nn.Module) else made
-    if not isinstance(network, nn.Module):
-        raise DataError(f"is no nn.Module but a {type(network).__name__}", place, "Name a class or a function.")
-    if not hasattr(network, "n_features"):
-        with torch.no_grad():
-            network.eval()
-            network = _Features(network, int(network(torch.zeros(1, 3, 32, 32)).shape[1]))
-    return network
+        Raises:
+            DataError: there is none, or it is damaged.
+        """
+        place = Path(folder)
+        try:
+            recipe = json.loads((place / _JSON).read_text(encoding="utf-8"))
+            tensors = load_file(place / _WEIGHTS)
+            with torch.random.fork_rng():  # what a network starts with is replaced at once
+                encoder = cls({name: value for name, value in recipe.items() if name != "torchicon"})
+            encoder.load_state_dict(tensors)
+        except FileNotFoundError as error:
+            raise DataError(
+                f"has no {Path(error.filename or _WEIGHTS).name}",
+                folder,
+                "Give the folder of a finished `torchicon train`.",
+            ) from error
+        except DataError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise DataError(f"holds no complete encoder ({reason})", folder, "Train it again, or resume it.") from error
+        return encoder.eval()

@@ -22,9 +22,8 @@ from torchicon.evaluation import (
     uniformity,
     weighted_knn_accuracy,
 )
-from torchicon.mappers import ClusterHeads
 from torchicon.training.encoder import Encoder
-from torchicon.training.saved import features_of, inputs
+from torchicon.training.features import features_of, inputs
 
 _NEIGHBORS = 200  # that vote, of a training set of 4,000 or more; a twentieth of a smaller one
 _QUERIES = 5  # without test data every fifth sample asks the four others
@@ -46,7 +45,6 @@ def quick(encoder: nn.Module, train: Samples, test: Samples | None, device: torc
 
 def thorough(
     encoder: Encoder,
-    clusters: ClusterHeads | None,
     train: Samples,
     test: Samples | None,
     *,
@@ -58,7 +56,6 @@ def thorough(
 
     Args:
         encoder: samples to features.
-        clusters: its cluster heads, if it has any.
         train: samples whose labels probes and neighbors learn from.
         test: samples they are asked about; every fifth of ``train`` when omitted.
         policy: views whose agreement is measured.
@@ -84,8 +81,8 @@ def thorough(
         found["nearest_neighbor_accuracy"] = weighted_knn_accuracy(x, x_labels, y, y_labels, k=1)
         found["logistic_accuracy"] = logistic_probe(x, x_labels, y, y_labels)
         found["linear_accuracy"] = sgd_probe(x, x_labels, y, y_labels, seed=seed)
-    if clusters is not None:
-        found |= _of_clusters(encoder, clusters, asked, device)
+    if encoder.clusters is not None:
+        found |= _of_clusters(encoder, asked, device)
     return found
 
 
@@ -142,11 +139,9 @@ def _agreement(
 
 
 @torch.no_grad()
-def _of_clusters(
-    encoder: Encoder, clusters: ClusterHeads, samples: Samples, device: torch.device | str
-) -> dict[str, Any]:
-    logits = [clusters(encoder.parts(part.to(device))[0])[0].float().cpu() for part in inputs(samples, 512)]
-    probabilities = torch.cat(logits).softmax(1).numpy()
+def _of_clusters(encoder: Encoder, samples: Samples, device: torch.device | str) -> dict[str, Any]:
+    parts = [encoder.probabilities(part.to(device)).float().cpu() for part in inputs(samples, 512)]
+    probabilities = torch.cat(parts).numpy()
     found: dict[str, Any] = {"saturated_share": saturated_share(probabilities, threshold=_SATURATED)}
     if samples.labels is not None:
         known = samples.labels >= 0

@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from torchicon.candidates import Clusterings, EMATeacher, MemoryBank, ProbabilityBank
+from torchicon.candidates import Clusterings, EMATeacher, MemoryBank, ProbabilityBank, Queue
 from torchicon.candidates.bank import Bank
 from torchicon.data.errors import DataError
 from torchicon.training.encoder import Encoder
@@ -17,6 +17,7 @@ from torchicon.training.parts import Clusters, Facts, Part, Projection, Prototyp
 from torchicon.training.step import Step, seed_of
 
 _CENTER = 0.9  # share that DINO's running center keeps
+_QUEUE = 4096  # keys of MoCo on CIFAR-10; at most half of the data, or a picture meets itself too often
 _CLUSTERS = 300 / 50_000  # of the bank's rows: local aggregation's clusters on CIFAR-10
 
 
@@ -99,6 +100,25 @@ class Banks(Part):
             made = step[self.sources[name]].detach().float()
             new = made.softmax(1) if self.sources[name] == "logits" else F.normalize(made, dim=1)
             bank.update(step["index"], new)  # type: ignore[operator]
+
+
+@final
+class Keys(Part):
+    """queue: keys that the teacher made of the second view in the last steps."""
+
+    def __init__(self, facts: Facts) -> None:
+        super().__init__(facts)
+        size = facts.config.queue_size or max(1, min(_QUEUE, facts.n // 2))
+        self.queue = Queue(size, facts.config.dimensions)
+
+    def make(self, name: str, step: Step) -> Tensor:
+        """(m, dimensions), of unit length; none in the first step, which therefore teaches nothing."""
+        return self.queue.rows
+
+    @torch.no_grad()
+    def after(self, step: Step) -> None:
+        """Add this batch's keys."""
+        self.queue.push(F.normalize(step["teacher"].chunk(2)[1].float(), dim=1))
 
 
 @final

@@ -17,7 +17,7 @@ from torchicon.methods import Method
 from torchicon.methods.method import asked_by
 from torchicon.training.config import TrainConfig
 from torchicon.training.encoder import Encoder
-from torchicon.training.memory import Banks, CloseSets, Teacher
+from torchicon.training.memory import Banks, CloseSets, Keys, Teacher
 from torchicon.training.optimizers import make_optimizer, make_schedule
 from torchicon.training.parts import Clock, Clusters, Facts, Given, Part, Projection, Prototypes, Scale, Second, Weights
 from torchicon.training.step import Batch, Step, rank, seed_of, world_size
@@ -34,6 +34,7 @@ PARTS: Mapping[type[Part], tuple[str, ...]] = {
     Scale: ("log_scale",),
     Banks: ("bank", "text_bank"),
     CloseSets: ("cluster", "text_cluster"),
+    Keys: ("queue",),
     Teacher: ("teacher", "center"),
 }
 _PROVIDED = {name: kind for kind, names in PARTS.items() for name in names}
@@ -73,6 +74,7 @@ class IConModule(pl.LightningModule):
         row: the method, with the config's settings.
         names: of the tensors that its neighborhoods ask for.
         encoder: what is trained.
+        lr: learning rate of the last step.
 
     Raises:
         DataError: the method asks for what the data or training do not provide.
@@ -114,6 +116,8 @@ class IConModule(pl.LightningModule):
         if config.frozen:
             encoder.requires_grad_(False)
         self._step: Step | None = None
+        self.lr = 0.0
+        self.train()  # a pretrained network comes in evaluation mode, and Lightning leaves modes as they are
 
     def part_of(self, name: str) -> Part:
         """What makes the tensor of that name."""
@@ -154,9 +158,12 @@ class IConModule(pl.LightningModule):
         self._step = step
         return loss
 
-    def optimizer_step(self, *arguments: Any, **named: Any) -> None:
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
+    ) -> None:
         """The optimizer's step, and after it memories follow: before anything is saved."""
-        super().optimizer_step(*arguments, **named)
+        self.lr = float(optimizer.param_groups[0]["lr"])
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         if self._step is None:
             return  # a step that the precision's scaler has skipped
         for part in self._all_parts():
@@ -208,7 +215,8 @@ class IConModule(pl.LightningModule):
     @contextlib.contextmanager
     def _seeded(self, iteration: int) -> Iterator[None]:
         """Dropout and whatever else draws from torch's own generator does so by the step's number."""
-        with torch.random.fork_rng(enabled=True):
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
             torch.manual_seed(seed_of(self.config.seed, iteration, 1 + rank()))
             yield
 

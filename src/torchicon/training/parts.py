@@ -125,7 +125,7 @@ class Projection(Part):
         super().__init__(facts)
         config, n_in = facts.config, facts.sizes[0]
         self.head = _head(config, n_in)
-        with_predictor = {"z", "teacher"} <= facts.names and "prototypes" not in facts.names
+        with_predictor = {"z", "teacher"} <= facts.names and not {"prototypes", "queue"} & facts.names
         hidden = config.head_hidden or n_in
         self.predictor = (
             projection_head(config.dimensions, config.dimensions, hidden=hidden) if with_predictor else nn.Identity()

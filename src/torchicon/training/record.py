@@ -98,15 +98,14 @@ class Recorder(pl.Callback):
         """A row of metrics.csv, and between epochs an evaluation."""
         assert isinstance(module, IConModule)
         config, step = module.config, batch.iteration + 1
-        self._seen += config.batch_size
+        self._seen += len(batch.index) * trainer.world_size
         if step % config.log_every == 0 or step == module.iterations:
-            rate = trainer.optimizers[0].param_groups[0]["lr"]
             speed = self._seen / (time.perf_counter() - self._since)
             epoch = step / module.steps_per_epoch
-            row = {"step": step, "epoch": round(epoch, 4), "loss": _exact(outputs["loss"]), "lr": rate}
+            row = {"step": step, "epoch": round(epoch, 4), "loss": _exact(outputs["loss"]), "lr": module.lr}
             self.metrics.add({**row, "samples_per_second": round(speed, 1)})
             self.board.add_scalar("loss", float(outputs["loss"]), step)
-            self.board.add_scalar("lr", rate, step)
+            self.board.add_scalar("lr", module.lr, step)
             self.tell(step, module.iterations, {"loss": float(outputs["loss"])})
             self._since, self._seen = time.perf_counter(), 0
         every = config.evaluate_every * module.steps_per_epoch

@@ -18,17 +18,18 @@ from lightning.pytorch.strategies import DDPStrategy, Strategy
 
 from torchicon.data import DataError
 from torchicon.data.samples import Samples, read_samples
+from torchicon.mappers import ClusterHeads
 from torchicon.mappers.backbone import TextBackbone
 from torchicon.training.checkpoints import last_whole, saver
 from torchicon.training.config import TrainConfig
 from torchicon.training.datamodule import IConDataModule
-from torchicon.training.encoder import Encoder, of_features
+from torchicon.training.encoder import Encoder
 from torchicon.training.evaluate import quick
 from torchicon.training.folder import make_folder, require_same, write_config
 from torchicon.training.module import IConModule, names_of
+from torchicon.training.networks import is_pretrained, of_features
 from torchicon.training.parts import Clusters
 from torchicon.training.record import Recorder
-from torchicon.training.saved import save_encoder
 from torchicon.training.step import seed_of
 from torchicon.training.sync import synchronize
 
@@ -148,7 +149,7 @@ def build_encoder(config: TrainConfig, samples: Samples, *, split: bool) -> Enco
             )
     elif split and names & {"text", "text_logits"}:
         recipe |= {"split": "lab"}
-    if "/" in config.mapper:
+    if is_pretrained(config.mapper):
         return Encoder(recipe)  # a pretrained model knows its own statistics
     probe = Encoder(recipe)
     rows = samples.pixels if samples.pixels is not None else samples.features
@@ -205,8 +206,19 @@ def fit(prepared: Prepared, folder: Path, *, start: int, checkpoint: Path | None
 
 def save(prepared: Prepared, folder: Path) -> None:
     """Write the encoder and its cluster heads."""
-    heads = [part.heads[0] for part in prepared.module.parts.values() if isinstance(part, Clusters)]
-    save_encoder(folder, prepared.module.encoder.cpu(), heads[0].cpu() if heads else None)  # type: ignore[arg-type]
+    encoder = prepared.module.encoder
+    for part in prepared.module.parts.values():
+        if isinstance(part, Clusters):
+            heads = part.heads[0]
+            assert isinstance(heads, ClusterHeads)
+            encoder.clusters = heads
+            encoder.recipe["clusters"] = {"heads": len(heads.heads), "n_clusters": heads.n_clusters}
+    encoder.save_pretrained(folder)
+
+
+def device_of(accelerator: str = "auto") -> torch.device:
+    """Where one process computes."""
+    return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 @contextmanager

@@ -1,0 +1,48 @@
+"""Features of samples, a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from torchicon.data import DataError
+from torchicon.data.samples import Samples
+
+
+@torch.no_grad()
+def features_of(
+    network: nn.Module, samples: Samples, *, batch_size: int = 512, device: torch.device | str = "cpu"
+) -> NDArray[np.float32]:
+    """What a network makes of samples, (n, n_features); it is in evaluation mode meanwhile.
+
+    Raises:
+        DataError: a feature is not finite.
+    """
+    trained = network.training
+    network.eval()
+    try:
+        parts = [network(part.to(device)).float().cpu().numpy() for part in inputs(samples, batch_size)]
+    finally:
+        network.train(trained)
+    features = np.concatenate(parts)
+    if not np.isfinite(features).all():
+        row = int((~np.isfinite(features)).any(1).argmax())
+        raise DataError(
+            f"the features of sample {samples.names[row]} are not finite",
+            "encoder",
+            "If it was trained just now, lower lr or give clip=1.",
+        )
+    return features
+
+
+def inputs(samples: Samples, batch_size: int) -> Iterator[Tensor]:
+    """Samples as an encoder takes them, a batch at a time: pictures in [0, 1], or features."""
+    rows = samples.pixels if samples.pixels is not None else samples.features
+    assert rows is not None
+    for start in range(0, len(rows), batch_size):
+        part = torch.from_numpy(np.ascontiguousarray(rows[start : start + batch_size]))
+        yield part.float() / 255 if part.dtype == torch.uint8 else part
