@@ -129,6 +129,9 @@ def _leave(error: BaseException, *, stopped: bool) -> NoReturn:
     if isinstance(error, ValueError):  # a DataError, or an estimator's refusal of what it was given
         complain(f"Error: {error}")
         raise typer.Exit(REFUSED) from error
+    if isinstance(error, ModuleNotFoundError):  # of an extra: what every install has was imported by now
+        complain(f"Error: {error.name} is not installed. Training needs: pip install 'torchicon[train]'.")
+        raise typer.Exit(REFUSED) from error
     if isinstance(error, Exception):
         reason = " ".join(str(error).split()) or "no reason given"
         complain(

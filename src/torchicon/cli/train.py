@@ -87,7 +87,6 @@ def train(
 
     A run that was interrupted goes on with --resume, and ends as if it had not been.
     """
-    quiet = quiet or _is_helper()
     with reported(quiet=quiet, debug=debug, threads=threads or os.cpu_count() or 1) as run:
         if output is None:
             raise DataError("there is no folder to write to", "-o", "Give -o DIR.")
@@ -110,21 +109,17 @@ def _train(
     resume: bool,
     force: bool,
 ) -> None:
-    try:
-        from torchicon.cli.training import asked, bar, finish
-        from torchicon.training import train as train_encoder
-        from torchicon.training.folder import remove_run
-    except ModuleNotFoundError as error:
-        raise DataError(
-            f"training needs {error.name}", "torchicon train", "Install it with: pip install 'torchicon[train]'."
-        ) from error
+    from torchicon.cli.training import asked, bar, finish
+    from torchicon.training import train as train_encoder
+    from torchicon.training.folder import is_main, remove_run
 
     wanted = asked(method, output, given, assign, config=config, resume=resume)
-    if force and not resume and not _is_helper():
+    run.quiet = run.quiet or not is_main()
+    if force and not resume and is_main():
         remove_run(output)
     with run.step("training", own_bar=True), bar(run) as tell:
         train_encoder(wanted, output, resume=resume, tell=tell)
-    if _is_helper():
+    if not is_main():
         return
     command = shlex.join(["torchicon", "train", "--config", str(output / "config.json"), "-o", "DIR"])
     scores, untrained = finish(run, wanted, output, command=command)
@@ -136,8 +131,3 @@ def _train(
     for note in run.notes:
         run.print(f"Note: {note}")
     run.print(f"Report: {output / 'report.html'}")
-
-
-def _is_helper() -> bool:
-    """Whether this process is one of several of a run, and not the one that speaks and writes."""
-    return os.environ.get("LOCAL_RANK", "0") != "0" or os.environ.get("NODE_RANK", "0") != "0"

@@ -37,7 +37,7 @@ def quick(encoder: nn.Module, train: Samples, test: Samples | None, device: torc
     """What is worth knowing during training: accuracy by nearest neighbors if there are labels, and the rank."""
     of_train = features_of(encoder, train, device=device)
     found = {"effective_rank": effective_rank(of_train)}
-    if (train.labels is not None and test is None) or (test is not None and test.labels is not None):
+    if train.labels is not None:
         x, x_labels, y, y_labels = _split(of_train, train, encoder, test, device)
         found["knn_accuracy"] = _knn(x, x_labels, y, y_labels)
     return found
@@ -75,7 +75,7 @@ def thorough(
         found["uniformity"] = uniformity(of_test[:_BOUND_ROWS])
         if asked.pixels is not None:
             found |= _agreement(encoder, asked, policy, seed, device)
-    if train.labels is not None and (test is None or test.labels is not None):
+    if train.labels is not None:
         x, x_labels, y, y_labels = _split(of_train, train, encoder, test, device)
         found["knn_accuracy"] = _knn(x, x_labels, y, y_labels)
         found["nearest_neighbor_accuracy"] = weighted_knn_accuracy(x, x_labels, y, y_labels, k=1)

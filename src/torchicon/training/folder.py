@@ -10,6 +10,8 @@ from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
+from lightning.pytorch.utilities import rank_zero_only
+
 from torchicon._version import __version__
 from torchicon.data import DataError, write_json
 from torchicon.data.samples import Samples
@@ -23,6 +25,15 @@ WRITTEN = frozenset(
     }
 )  # fmt: skip
 _SOFTWARE = ("torch", "lightning", "kornia", "numpy", "transformers", "faiss-cpu")
+
+
+def is_main() -> bool:
+    """Whether this process is the one of its run that speaks and writes.
+
+    Lightning knows its rank from the launcher's environment; where it launches the processes of several nodes itself,
+    only NODE_RANK tells the nodes apart.
+    """
+    return getattr(rank_zero_only, "rank", 0) == 0 and os.environ.get("NODE_RANK", "0") == "0"
 
 
 def read_run(folder: str | Path) -> TrainConfig:
@@ -82,8 +93,6 @@ def make_folder(folder: Path) -> None:
     Raises:
         DataError: there is something in it, or it cannot be made.
     """
-    if os.environ.get("LOCAL_RANK", "0") != "0":
-        return  # the first process of the node has made it
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(
             "exists and is not empty", folder, "Name another folder, --resume an interrupted run, or --force a new one."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,12 +19,13 @@ from torchicon.data import DataError
 from torchicon.data.samples import Samples, read_samples
 from torchicon.mappers import ClusterHeads
 from torchicon.mappers.backbone import TextBackbone
+from torchicon.methods import find
 from torchicon.training.checkpoints import last_whole, saver
 from torchicon.training.config import TrainConfig
 from torchicon.training.datamodule import IConDataModule
 from torchicon.training.encoder import Encoder
 from torchicon.training.evaluate import quick
-from torchicon.training.folder import make_folder, require_same, write_config
+from torchicon.training.folder import is_main, make_folder, require_same, write_config
 from torchicon.training.module import IConModule, names_of
 from torchicon.training.networks import is_pretrained, of_features
 from torchicon.training.parts import Clusters
@@ -75,7 +75,6 @@ def train(config: TrainConfig, output: str | Path, *, resume: bool = False, tell
         DataError: anything that keeps the run from being made, with the way out.
     """
     folder = Path(output)
-    warn: list[str] = []
     with _quiet(), _threads(config.threads):
         prepared = prepare(config)
         samples = prepared.samples
@@ -85,13 +84,11 @@ def train(config: TrainConfig, output: str | Path, *, resume: bool = False, tell
             found = last_whole(folder / "checkpoints") if any((folder / "checkpoints").glob("*.ckpt")) else None
             if found is not None:
                 start, checkpoint = found.step, found.path
-                warn = found.damaged
-        else:
+                for sentence in found.damaged:
+                    warnings.warn(sentence, stacklevel=2)
+        elif is_main():
             make_folder(folder)
             write_config(folder, config, samples)
-        for sentence in warn:
-            (tell or _nobody)(start, prepared.module.iterations, {})
-            warnings.warn(sentence, stacklevel=2)
         fit(prepared, folder, start=start, checkpoint=checkpoint, tell=tell or _nobody)
     return folder
 
@@ -178,8 +175,7 @@ def fit(prepared: Prepared, folder: Path, *, start: int, checkpoint: Path | None
     callbacks: list[pl.Callback] = [
         saver(folder / "checkpoints", every=config.checkpoint_every or module.steps_per_epoch)
     ]
-    main = int(_environment("RANK", _environment("LOCAL_RANK", "0"))) == 0
-    if main:
+    if is_main():
         callbacks.insert(0, Recorder(folder, evaluate, columns=columns, start=start, tell=tell))
     if ranks > 1:
         synchronize(module)
@@ -200,7 +196,7 @@ def fit(prepared: Prepared, folder: Path, *, start: int, checkpoint: Path | None
         default_root_dir=folder,
     )
     trainer.fit(module, datamodule=prepared.data, ckpt_path=checkpoint, weights_only=True)
-    if main:
+    if is_main():
         save(prepared, folder)
 
 
@@ -232,9 +228,9 @@ def _threads(count: int) -> Iterator[None]:
 
 
 def _text_encoder(config: TrainConfig, data: IConDataModule) -> TextBackbone | None:
-    """The encoder of the data's texts, whose tokens become columns; None without texts."""
+    """The encoder of the data's texts, whose tokens become columns; None where no text is asked for."""
     texts = data.samples.texts
-    if texts is None:
+    if texts is None or not names_of(find(config.method)) & {"text", "text_logits", "rewrites"}:
         return None
     if config.text_mapper is None:
         raise DataError("has texts but no encoder for them", "config", "Set text_mapper to a transformers text model.")
@@ -274,10 +270,6 @@ def _quiet() -> Iterator[None]:
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
-
-
-def _environment(name: str, default: str) -> str:
-    return os.environ.get(name, default)
 
 
 def _nobody(step: int, total: int, found: dict[str, float]) -> None:
