@@ -53,7 +53,8 @@ def measured(runs: list[dict[str, Any]], machine: dict[str, Any]) -> str:
         "",
         "`python experiments/encoders.py --data cifar10-train.parquet --test cifar10-test.parquet",
         f"--recipes '{recipe}' --seeds {seeds}`, {runs[-1]['date']},",
-        f"{machine['threads']} threads of an {machine['processor']}.",
+        f"{machine['threads']} threads of an {machine['processor']}. Minutes include the evaluations; several",
+        "of the runs shared the machine with other programs.",
     ]
     return "\n".join(lines)
 
