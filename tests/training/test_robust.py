@@ -159,7 +159,7 @@ def test_force_removes_a_run_and_nothing_else(trained, tmp_path):
         ("SimCLR", {"mapper": "resnet19"}, "Did you mean 'resnet18'"),
         ("SimCLR", {"mapper": "nowhere:Net"}, "nowhere:Net: cannot be imported"),
         ("SimCLR", {"mapper": "builtins:dict"}, "is no nn.Module but a dict"),
-        ("SimCLR", {"text": ("caption",)}, "texts but no encoder"),
+        ("CLIP", {"text": ("caption",)}, "texts but no encoder"),
     ],
 )
 def test_data_that_do_not_fit_are_refused_before_any_work(squares, tmp_path, method, given_, message):

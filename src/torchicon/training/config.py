@@ -75,7 +75,7 @@ class TrainConfig:
         accelerator: cpu, cuda, or auto.
         devices, nodes: how many share the work.
         threads: of torch on the CPU; results depend on it in the last digits.
-        log_every: steps between two rows of metrics.csv.
+        log_every: steps between two rows of metrics.csv, at most; short runs have a hundred rows.
         evaluate_every: epochs between two evaluations; 0 for only at start and end.
         checkpoint_every: steps between two checkpoints; one an epoch when omitted.
 

@@ -19,6 +19,7 @@ from torchicon.data import DataError, write_json
 from torchicon.training.module import IConModule, NonFiniteLoss
 from torchicon.training.step import Batch
 
+_ROWS = 100  # of a short run: it is written down more often than ``log_every`` says
 METRICS = ("step", "epoch", "loss", "lr", "samples_per_second")
 
 
@@ -99,7 +100,8 @@ class Recorder(pl.Callback):
         assert isinstance(module, IConModule)
         config, step = module.config, batch.iteration + 1
         self._seen += len(batch.index) * trainer.world_size
-        if step % config.log_every == 0 or step == module.iterations:
+        often = min(config.log_every, max(1, module.iterations // _ROWS))
+        if step % often == 0 or step == module.iterations:
             speed = self._seen / (time.perf_counter() - self._since)
             epoch = step / module.steps_per_epoch
             row = {"step": step, "epoch": round(epoch, 4), "loss": _exact(outputs["loss"]), "lr": module.lr}

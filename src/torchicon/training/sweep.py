@@ -96,6 +96,9 @@ def sweep(
     (output / "trials").mkdir(parents=True, exist_ok=True)
     place = output.resolve()
     arguments = config.to_dict()
+    for name in ("data", "test", "mapper", "text_mapper"):  # Ray's workers run in folders of their own
+        if arguments[name] is not None and Path(arguments[name]).exists():
+            arguments[name] = str(Path(arguments[name]).resolve())
 
     def trial(drawn: dict[str, float]) -> None:
         name = tune.get_context().get_trial_id()
