@@ -45,13 +45,12 @@ def evaluate(
     Without --data, every fifth of those is asked about, and the others answer.
     """
     with reported(quiet=quiet, debug=debug, threads=threads) as run:
-        from torchicon.cli.training import data_of
         from torchicon.data import write_json
         from torchicon.data.samples import read_samples
         from torchicon.training.encoder import Encoder
         from torchicon.training.evaluate import thorough
         from torchicon.training.folder import read_run
-        from torchicon.training.run import device_of
+        from torchicon.training.run import data_of, device_of
 
         config = read_run(folder)
         device = device_of(config.accelerator)

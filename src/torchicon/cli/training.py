@@ -13,14 +13,13 @@ from rich.progress import Progress
 from torchicon.cli import mapping
 from torchicon.cli.run import Run
 from torchicon.data import DataError, write_json
-from torchicon.data.samples import Samples, read_samples
 from torchicon.training import Encoder, TrainConfig
 from torchicon.training.evaluate import thorough
 from torchicon.training.features import features_of
 from torchicon.training.folder import CONFIG, read_run
 from torchicon.training.parsing import assignments
 from torchicon.training.record import read_record
-from torchicon.training.run import device_of
+from torchicon.training.run import data_of, device_of
 from torchicon.viz.curves import curve_figure
 from torchicon.viz.training import write_training_report
 
@@ -128,17 +127,3 @@ def finish(run: Run, config: TrainConfig, folder: Path, *, command: str) -> tupl
             figures / f"{name}.png", dpi=150
         )
     return scores, untrained
-
-
-def data_of(config: TrainConfig, *, labels: str | None = None) -> tuple[Samples, Samples | None]:
-    """The samples a run learned from and those it is scored on, read again; with labels of your choice."""
-    common: dict[str, Any] = {"size": config.image_size, "labels": labels or config.labels}
-    samples = read_samples(
-        config.data,
-        text=config.text,
-        metadata=config.metadata,
-        split=config.split,
-        limit=config.limit,
-        **common,
-    )
-    return samples, None if config.test is None else read_samples(config.test, **common)

@@ -99,16 +99,7 @@ def prepare(config: TrainConfig) -> Prepared:
     Raises:
         DataError: data, method and config do not fit together.
     """
-    samples = read_samples(
-        config.data,
-        size=config.image_size,
-        labels=config.labels,
-        text=config.text,
-        metadata=config.metadata,
-        split=config.split,
-        limit=config.limit,
-    )
-    test = None if config.test is None else read_samples(config.test, size=config.image_size, labels=config.labels)
+    samples, test = data_of(config)
     data = IConDataModule(samples, config)
     with torch.random.fork_rng():
         torch.manual_seed(seed_of(config.seed, 0x1C0))
@@ -125,6 +116,20 @@ def prepare(config: TrainConfig) -> Prepared:
             iterations=data.iterations,
         )
     return Prepared(config, samples, test, data, module)
+
+
+def data_of(config: TrainConfig, *, labels: str | None = None) -> tuple[Samples, Samples | None]:
+    """The samples a run learned from and those it is scored on, with labels of your choice."""
+    common: dict[str, Any] = {"size": config.image_size, "labels": labels or config.labels}
+    samples = read_samples(
+        config.data,
+        text=config.text,
+        metadata=config.metadata,
+        split=config.split,
+        limit=config.limit,
+        **common,
+    )
+    return samples, None if config.test is None else read_samples(config.test, **common)
 
 
 def build_encoder(config: TrainConfig, samples: Samples, *, split: bool) -> Encoder:
