@@ -42,7 +42,9 @@ class View:
         flip: probability to mirror it.
         color: probability to change its colors, by the four ranges that follow, in an order that is
             drawn once for all pictures.
-        brightness, contrast, saturation: factors are drawn from [1 - range, 1 + range].
+        brightness: a factor is drawn from [1 - brightness, 1 + brightness].
+        contrast: likewise.
+        saturation: likewise.
         hue: as a share of the color wheel.
         gray: probability to drop its colors.
         blur: probability of a Gaussian blur.

@@ -43,15 +43,24 @@ class TrainConfig:
         known: share of the labels that semi-supervised methods may see.
         settings: the method's constants, such as ``{"temperature": 0.1}``.
         views: name of a policy: none, simclr, simclr-small, moco-v3, crlc or wu.
-        crop, flip, color, brightness, contrast, saturation, hue, gray, blur, solarize: steps of the views that are to
-            differ from the policy (see `torchicon.data.View`); 0 is off.
+        crop: instead of the policy's; 0 is off (see `torchicon.data.views.View`).
+        flip: likewise.
+        color: likewise.
+        brightness: likewise.
+        contrast: likewise.
+        saturation: likewise.
+        hue: likewise.
+        gray: likewise.
+        blur: likewise.
+        solarize: likewise.
         mapper: resnet10, resnet18, resnet34, resnet50; mlp, linear or identity for features; the id or folder of a
             transformers model; or MODULE:NAME, a class or function of your own that returns an nn.Module.
         width: channels of a residual network's first stage, or hidden units of an mlp.
         frozen: leave the encoder's weights as they are and train what is on top of it.
         text_mapper: the id or folder of a transformers text model, for ``text``.
         dimensions: of the representation z.
-        head_layers, head_hidden: of the projection head; hidden units as many as features when omitted.
+        head_layers: linear maps of the projection head.
+        head_hidden: its hidden units; as many as features when omitted.
         head_last_norm: end the projection head with a batch normalization.
         clusters: of cluster heads, or prototypes of self-distillation; the number of classes when omitted.
         heads: cluster heads side by side.
@@ -59,7 +68,9 @@ class TrainConfig:
         bank_rate: share of the old row that an update of the memory bank keeps.
         queue_size: keys of MoCo's queue; 4096 when omitted, or half of fewer samples.
         sampled: rows that are drawn from the bank, for methods that draw.
-        close_runs, close_clusters, close_every: k-means runs behind close sets, their clusters, and the epochs between.
+        close_runs: k-means runs behind close sets.
+        close_clusters: clusters of each run.
+        close_every: epochs between two rounds of them.
         optimizer: sgd, adamw or lars.
         lr: the highest learning rate, as it is used; it is not scaled with the batch.
         weight_decay: of weights; biases and normalizations have none.
@@ -73,7 +84,8 @@ class TrainConfig:
         precision: 32, or bf16 for mixed precision.
         compile: let torch.compile translate the encoder.
         accelerator: cpu, cuda, or auto.
-        devices, nodes: how many share the work.
+        devices: of each node.
+        nodes: that share the work.
         threads: of torch on the CPU; results depend on it in the last digits.
         log_every: steps between two rows of metrics.csv, at most; short runs have a hundred rows.
         evaluate_every: epochs between two evaluations; 0 for only at start and end.
