@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from torchicon._version import versions
 from torchicon.cli import config, mapping
 from torchicon.cli.run import Run
 from torchicon.data import DataError, Table, write_json, write_parquet
@@ -88,7 +89,7 @@ def cluster_into(folder: Path, run: Run, table: Table, request: Request) -> dict
             timings=metrics["seconds"],
             seed=request.seed,
             description=" ".join([_DESCRIPTION, *choices(model.notes_)]),
-            versions=config.versions(),
+            versions=versions(*config.SOFTWARE),
             labels=table.labels,
             metrics=metrics.get("scores"),
             baseline={"name": "K-Means", "clusters": baseline},

@@ -2,19 +2,16 @@
 
 import hashlib
 import json
-import platform
-from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import typer
 
-from torchicon._version import __version__
+from torchicon._version import __version__, versions
 from torchicon.data import Table
 
-_SOFTWARE = ("torch", "numpy", "scikit-learn", "faiss-cpu")
+SOFTWARE = ("torch", "numpy", "scikit-learn", "faiss-cpu")
 
 
 def take_defaults(context: typer.Context, path: Path | None) -> Path | None:
@@ -45,7 +42,7 @@ def make(command: str, arguments: dict[str, Any], table: Table, settings: dict[s
         "arguments": arguments,
         "data": fingerprint(table),
         "estimator": settings,
-        "versions": versions(),
+        "versions": versions(*SOFTWARE),
     }
 
 
@@ -74,15 +71,6 @@ def fingerprint(table: Table) -> dict[str, Any]:
     features = np.ascontiguousarray(table.features)
     n, d = features.shape
     return {"rows": n, "features": d, "sha256": hashlib.sha256(features.data).hexdigest()}
-
-
-def versions() -> dict[str, str]:
-    """Of the software that decides the result."""
-    found = {"torchicon": __version__, "Python": platform.python_version()}
-    for name in _SOFTWARE:
-        with suppress(metadata.PackageNotFoundError):  # FAISS has other names outside of PyPI
-            found[name] = metadata.version(name)
-    return found
 
 
 def _read(path: Path) -> dict[str, Any]:

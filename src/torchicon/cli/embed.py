@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from torchicon._version import versions
 from torchicon.cli import config as configs
 from torchicon.cli.mapping import fit_map, fit_method
 from torchicon.cli.options import (
@@ -125,7 +126,7 @@ def embed(
                     notes=run.notes,
                     timings=metrics["seconds"],
                     seed=seed,
-                    versions=configs.versions(),
+                    versions=versions(*configs.SOFTWARE),
                     labels=table.labels,
                     images=table.images,
                     row_names=table.row_names,

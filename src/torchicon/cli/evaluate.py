@@ -1,6 +1,7 @@
 """`torchicon evaluate`: how good the encoder of a run is on data of your choice."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table as Grid
 
-from torchicon.cli.options import DebugOption, QuietOption
+from torchicon.cli.options import DebugOption, QuietOption, RunDataOption, ThreadsOption
 from torchicon.cli.run import reported
 
 EPILOG = """
@@ -22,12 +23,7 @@ torchicon evaluate run --data test.parquet --labels label -o scores.json
 
 def evaluate(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a `torchicon train`.", show_default=False)],
-    data: Annotated[
-        str | None,
-        typer.Option(
-            "--data", metavar="SOURCE", help="What to score on; the run's own data when omitted.", show_default=False
-        ),
-    ] = None,
+    data: RunDataOption = None,
     labels: Annotated[
         str | None,
         typer.Option("--labels", metavar="COLUMN", help="Of both; the run's own when omitted.", show_default=False),
@@ -35,7 +31,7 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="A JSON file for the scores.")
     ] = None,
-    threads: Annotated[int, typer.Option("--threads", min=1, help="Of the CPU.")] = 1,
+    threads: ThreadsOption = 1,
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -46,24 +42,23 @@ def evaluate(
     """
     with reported(quiet=quiet, debug=debug, threads=threads) as run:
         from torchicon.data import write_json
-        from torchicon.data.samples import read_samples
         from torchicon.training.encoder import Encoder
         from torchicon.training.evaluate import thorough
         from torchicon.training.folder import read_run
         from torchicon.training.run import data_of, device_of
 
         config = read_run(folder)
+        config = replace(config, labels=labels or config.labels, test=data or config.test)
         device = device_of(config.accelerator)
         encoder = Encoder.from_pretrained(folder).to(device)
-        column = labels or config.labels
         with run.step("reading"):
-            samples, test = data_of(config, labels=column)
-            if data is not None:
-                test = read_samples(data, size=config.image_size, labels=column)
+            samples, test = data_of(config)
         with run.step("evaluating"):
             scores = thorough(encoder, samples, test, policy=config.view_policy(), seed=config.seed, device=device)
         if output is not None:
-            write_json(output, scores | {"command": shlex.join(["torchicon", "evaluate", str(folder)])})
+            options = {"--data": data, "--labels": labels, "-o": str(output)}
+            given = [word for name, value in options.items() if value is not None for word in (name, value)]
+            write_json(output, scores | {"command": shlex.join(["torchicon", "evaluate", str(folder), *given])})
         grid = Grid("", "", box=SIMPLE_HEAD)
         for name, value in scores.items():
             grid.add_row(name.replace("_", " "), f"{value:.4g}")

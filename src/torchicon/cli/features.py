@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from torchicon.cli.options import DebugOption, QuietOption
+from torchicon.cli.options import DebugOption, QuietOption, RunDataOption, ThreadsOption
 from torchicon.cli.run import reported
 from torchicon.data import DataError
 
@@ -25,12 +25,7 @@ def features(
     folder: Annotated[
         Path | None, typer.Argument(metavar="RUN", help="Folder of a `torchicon train`.", show_default=False)
     ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            "--data", metavar="SOURCE", help="Images or features; the run's own data when omitted.", show_default=False
-        ),
-    ] = None,
+    data: RunDataOption = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="A .npy file, or .npz to keep labels too.")
     ] = None,
@@ -45,7 +40,7 @@ def features(
         int | None,
         typer.Option("--size", min=8, help="Pixels a side; the run's, or 224 for --model.", show_default=False),
     ] = None,
-    threads: Annotated[int, typer.Option("--threads", min=1, help="Of the CPU.")] = 1,
+    threads: ThreadsOption = 1,
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -55,6 +50,7 @@ def features(
     """
     with reported(quiet=quiet, debug=debug, threads=threads) as run:
         from torchicon.data.samples import read_samples
+        from torchicon.data.write import atomic
         from torchicon.training.encoder import Encoder
         from torchicon.training.features import features_of
         from torchicon.training.folder import read_run
@@ -85,10 +81,8 @@ def features(
         arrays: dict[str, Any] = {"X": made}
         if samples.labels is not None:
             arrays["label"] = np.array([*samples.classes, ""])[samples.labels]
-        try:
-            np.save(output, made) if output.suffix == ".npy" else np.savez(output, **arrays)
-        except OSError as error:
-            raise DataError(f"cannot be written ({error.strerror})", output, "Name a place that has room.") from error
+        with atomic(output) as temporary, temporary.open("wb") as file:
+            np.save(file, made) if output.suffix == ".npy" else np.savez(file, **arrays)
         for note in run.notes:
             run.print(f"Note: {note}")
         run.print(f"{made.shape[0]} x {made.shape[1]} features: {output}")

@@ -33,6 +33,23 @@ SeedOption = Annotated[
 ThreadsOption = Annotated[
     int, typer.Option("--threads", min=1, help="More are faster on large data, but can change the result.")
 ]
+DataOption = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="SOURCE",
+        help="A folder of images, .parquet, .npz or .npy, or a Hugging Face data set.",
+        show_default=False,
+    ),
+]
+RunDataOption = Annotated[
+    str | None,
+    typer.Option("--data", metavar="SOURCE", help="The run's own data when omitted.", show_default=False),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Anything else, such as lr=0.1 or temperature=0.2."),
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace DIR, if torchicon wrote it.")]
 ConfigOption = Annotated[
     Path | None,

@@ -7,7 +7,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table as Grid
 
-from torchicon.cli.options import DebugOption, QuietOption
+from torchicon.cli.options import DebugOption, QuietOption, SetOption
 from torchicon.cli.run import reported
 
 EPILOG = """
@@ -39,9 +39,7 @@ def sweep(
     labels: Annotated[
         str | None, typer.Option("--labels", metavar="COLUMN", help="As for train.", show_default=False)
     ] = None,
-    assign: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As for train; the same in all trials.")
-    ] = None,
+    assign: SetOption = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Of each trial.")] = 1,
     quiet: QuietOption = False,
     debug: DebugOption = False,

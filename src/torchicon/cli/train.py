@@ -9,7 +9,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table as Grid
 
-from torchicon.cli.options import DebugOption, ForceOption, QuietOption
+from torchicon.cli.options import DataOption, DebugOption, ForceOption, QuietOption, SetOption
 from torchicon.cli.run import Run, reported
 from torchicon.data import DataError
 
@@ -30,15 +30,7 @@ def train(
     method: Annotated[
         str | None, typer.Argument(metavar="METHOD", help="A row of `torchicon methods`.", show_default=False)
     ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            "--data",
-            metavar="SOURCE",
-            help="A folder of images, .parquet, .npz or .npy, or a Hugging Face data set.",
-            show_default=False,
-        ),
-    ] = None,
+    data: DataOption = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Folder of the run; it fills while the run goes on."),
@@ -59,10 +51,7 @@ def train(
     test: Annotated[
         str | None, typer.Option("--test", metavar="SOURCE", help="Labeled data to be scored on.", show_default=False)
     ] = None,
-    assign: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Anything else, such as lr=0.1 or temperature=0.2."),
-    ] = None,
+    assign: SetOption = None,
     config: Annotated[
         Path | None,
         typer.Option("--config", metavar="FILE", help="A .toml or .json file, or a run's config.json; flags win."),
@@ -112,17 +101,20 @@ def _train(
     from torchicon.cli.training import asked, bar, finish
     from torchicon.training import train as train_encoder
     from torchicon.training.folder import is_main, remove_run
+    from torchicon.training.run import data_of
 
     wanted = asked(method, output, given, assign, config=config, resume=resume)
     run.quiet = run.quiet or not is_main()
+    with run.step("reading"):
+        samples, test = data_of(wanted)
     if force and not resume and is_main():
         remove_run(output)
     with run.step("training", own_bar=True), bar(run) as tell:
-        train_encoder(wanted, output, resume=resume, tell=tell)
+        train_encoder(wanted, output, data=(samples, test), resume=resume, tell=tell)
     if not is_main():
         return
     command = shlex.join(["torchicon", "train", "--config", str(output / "config.json"), "-o", "DIR"])
-    scores, untrained = finish(run, wanted, output, command=command)
+    scores, untrained = finish(run, wanted, output, samples, test, command=command)
     grid = Grid("", "trained", "untrained", box=SIMPLE_HEAD)
     for name, value in scores.items():
         before = untrained.get(name)

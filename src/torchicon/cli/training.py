@@ -12,14 +12,14 @@ from rich.progress import Progress
 
 from torchicon.cli import mapping
 from torchicon.cli.run import Run
-from torchicon.data import DataError, write_json
+from torchicon.data import DataError, Samples, write_json
 from torchicon.training import Encoder, TrainConfig
 from torchicon.training.evaluate import thorough
 from torchicon.training.features import features_of
 from torchicon.training.folder import CONFIG, read_run
 from torchicon.training.parsing import assignments
 from torchicon.training.record import read_record
-from torchicon.training.run import data_of, device_of
+from torchicon.training.run import device_of
 from torchicon.viz.curves import curve_figure
 from torchicon.viz.training import write_training_report
 
@@ -64,19 +64,20 @@ def bar(run: Run) -> Iterator[Callable[[int, int, dict[str, float]], None]]:
         yield tell
 
 
-def finish(run: Run, config: TrainConfig, folder: Path, *, command: str) -> tuple[dict[str, float], dict[str, float]]:
-    """Score the encoder, draw its curves and its map, and write the report.
+def finish(
+    run: Run, config: TrainConfig, folder: Path, samples: Samples, test: Samples | None, *, command: str
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Score the encoder on the run's data, draw its curves and its map, and write the report.
 
     Returns:
         The scores, and those of them that were measured before the training.
     """
-    samples, test = data_of(config)
     with run.step("evaluating"):
         device = device_of(config.accelerator)
         encoder = Encoder.from_pretrained(folder).to(device)
         scores = thorough(encoder, samples, test, policy=config.view_policy(), seed=config.seed, device=device)
     write_json(folder / "scores.json", scores)
-    evaluations = read_record(folder / "evaluations.csv") if (folder / "evaluations.csv").exists() else []
+    evaluations = read_record(folder / "evaluations.csv")
     untrained = {
         name: float(value)
         for row in evaluations[:1]
@@ -87,7 +88,7 @@ def finish(run: Run, config: TrainConfig, folder: Path, *, command: str) -> tupl
         name: (np.array([int(row["step"]) for row in evaluations]), np.array([float(row[name]) for row in evaluations]))
         for name in untrained
     }
-    metrics = read_record(folder / "metrics.csv") if (folder / "metrics.csv").exists() else []
+    metrics = read_record(folder / "metrics.csv")
     loss = (np.array([int(row["step"]) for row in metrics]), np.array([float(row["loss"]) for row in metrics]))
     shown = samples.take(slice(_MAPPED))
     features = features_of(encoder, shown, device=device)

@@ -54,6 +54,18 @@ class Samples:
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def rows(self) -> NDArray[np.uint8] | NDArray[np.float32]:
+        """What an encoder sees of them: pixels, or features.
+
+        Raises:
+            DataError: there are neither.
+        """
+        rows = self.features if self.pixels is None else self.pixels
+        if rows is None:
+            raise DataError("holds neither pictures nor features", self.source, "Give one of them to learn from.")
+        return rows
+
     def take(self, index: ArrayLike | slice) -> "Samples":
         """The samples of ``index``, and the edges between them. A slice copies neither pixels nor features.
 

@@ -48,6 +48,20 @@ def as_points(values: ArrayLike, name: str) -> NDArray[np.float64]:
     return array
 
 
+def unit_rows(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    """Points (n, d) scaled to length 1; a row of zeros has no direction and is refused by name."""
+    points = as_points(values, name)
+    largest = np.abs(points).max(axis=1, keepdims=True)  # divided first: squares of huge entries overflow
+    if not largest.all():
+        raise ValueError(
+            f"{name} must have no row of zeros, as it has no direction, but row {largest[:, 0].argmin()} is "
+            f"({(largest == 0).sum()} of {len(points)} are). Drop those rows from every argument."
+        )
+    scaled: NDArray[np.float64] = points / largest
+    scaled /= np.linalg.norm(scaled, axis=1, keepdims=True)
+    return scaled
+
+
 def check_same_length(first: int, first_name: str, second: int, second_name: str) -> None:
     """Both arrays speak of the same rows."""
     if first != second:

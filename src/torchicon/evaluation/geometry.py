@@ -1,11 +1,11 @@
 """How an embedding lies on the unit sphere: views of a thing close together, things spread out."""
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 from sklearn.utils import gen_batches
 
-from torchicon.evaluation._checks import as_points, check_same_length
+from torchicon.evaluation._checks import check_same_length, unit_rows
 
 _BLOCK_CELLS = 1 << 20  # pairs alive at once
 
@@ -64,17 +64,3 @@ def uniformity(z: ArrayLike, *, t: float = 2.0) -> float:
         log_kernel[np.tri(*log_kernel.shape, dtype=np.bool_)] = -np.inf  # itself, and pairs already counted
         log_sums.append(logsumexp(log_kernel))
     return float(logsumexp(log_sums) - np.log(n * (n - 1) / 2))
-
-
-def unit_rows(values: ArrayLike, name: str) -> NDArray[np.float64]:
-    """Points (n, d) scaled to length 1; a row of zeros has no direction and is refused by name."""
-    points = as_points(values, name)
-    largest = np.abs(points).max(axis=1, keepdims=True)  # divided first: squares of huge entries overflow
-    if not largest.all():
-        raise ValueError(
-            f"{name} must have no row of zeros, as it has no direction, but row {largest[:, 0].argmin()} is "
-            f"({(largest == 0).sum()} of {len(points)} are). Drop those rows from every argument."
-        )
-    scaled: NDArray[np.float64] = points / largest
-    scaled /= np.linalg.norm(scaled, axis=1, keepdims=True)
-    return scaled

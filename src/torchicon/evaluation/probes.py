@@ -11,8 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 
-from torchicon.evaluation._checks import as_categories, as_points, check_same_length
-from torchicon.evaluation.geometry import unit_rows
+from torchicon.evaluation._checks import as_categories, as_points, check_same_length, unit_rows
 
 _BLOCK_CELLS = 1 << 22  # neighbors, or votes, alive at once
 _MOMENTUM = 0.9

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -52,25 +51,20 @@ def last_whole(folder: Path) -> Found:
     """
     damaged: list[str] = []
     for path in sorted(folder.glob("*.ckpt"), reverse=True):
-        reason = _damage(path)
-        if reason is None:
-            return Found(path, _step_of(path), damaged)
-        damaged.append(f"{path.name} is cut short or damaged ({reason}), so the checkpoint before it is used.")
+        step = _read_step(path)
+        if isinstance(step, int):
+            return Found(path, step, damaged)
+        damaged.append(f"{path.name} is cut short or damaged ({step}), so the checkpoint before it is used.")
     if damaged:
         raise DataError(f"holds no whole checkpoint: {damaged[0]}"[:300], folder, "Start the training anew.")
     raise DataError("holds no checkpoint yet", folder, "Start the training anew.")
 
 
-def _step_of(path: Path) -> int:
-    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    return int(content["global_step"])
-
-
-def _damage(path: Path) -> str | None:
-    """Why a checkpoint cannot be read; None if it can. Every tensor is read, and nothing is unpickled but tensors."""
+def _read_step(path: Path) -> int | str:
+    """The step of a checkpoint, or why it cannot be read. Every tensor is, and nothing else is unpickled."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
     missing = {"state_dict", "global_step", "optimizer_states"} - set(content)
-    return f"it lacks {', '.join(sorted(missing))}" if missing else None
+    return f"it lacks {', '.join(sorted(missing))}" if missing else int(content["global_step"])

@@ -169,16 +169,16 @@ class TrainConfig:
             DataError: there is no such method, field or setting, or a value of a wrong type or range.
         """
         row = method_of(method)
-        names = {part.name: part for part in dataclasses.fields(cls)}
+        types = typing.get_type_hints(cls)
         settings = typed("settings", given.pop("settings", {}), dict)
         values: dict[str, Any] = {**defaults_of(row.name)}
         for name, value in given.items():
-            if name in names and name != "method":
-                values[name] = typed(name, value, typing.get_type_hints(cls)[name])
+            if name in types and name != "method":
+                values[name] = typed(name, value, types[name])
             elif name in row.settings and name not in _BY_THE_RUN:
                 settings[name] = value
             else:
-                known = [*(n for n in names if n not in ("method", "settings")), *_settings_of(row)]
+                known = [*(n for n in types if n not in ("method", "settings")), *_settings_of(row)]
                 raise DataError(f"there is no {name!r} to set", "config", suggest(name, known))
         unknown = sorted(set(settings) - set(_settings_of(row)))
         if unknown:
@@ -187,9 +187,7 @@ class TrainConfig:
             )
         if "data" not in values:
             raise DataError("says nothing to learn from", "config", "Give data=, a file or a folder.")
-        values["settings"] = values.get("settings", {}) | {
-            name: typed(name, value, type(row.settings[name])) for name, value in settings.items()
-        }
+        values["settings"] = {name: typed(name, value, type(row.settings[name])) for name, value in settings.items()}
         return cls(method=row.name, **values)
 
     @classmethod
@@ -213,9 +211,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         least = {
             "image_size": 8, "limit": 2, "width": 1, "dimensions": 1, "head_layers": 1, "head_hidden": 1, "clusters": 2,
-            "heads": 1, "queue_size": 1, "sampled": 1, "close_runs": 1, "close_clusters": 2, "close_every": 1, "lr":
-            0.0, "weight_decay": 0.0, "warmup_epochs": 0.0, "epochs": 0, "batch_size": 2, "seed": 0, "devices": 1,
-            "nodes": 1, "threads": 1, "log_every": 1, "evaluate_every": 0, "checkpoint_every": 1, "clip": 0.0,
+            "heads": 1, "queue_size": 1, "sampled": 1, "close_runs": 1, "close_clusters": 2, "close_every": 1,
+            "lr": 0.0, "weight_decay": 0.0, "warmup_epochs": 0.0, "clip": 0.0, "epochs": 0, "batch_size": 2, "seed": 0,
+            "devices": 1, "nodes": 1, "threads": 1, "log_every": 1, "evaluate_every": 0, "checkpoint_every": 1,
         }  # fmt: skip
         for name, bound in least.items():
             value = getattr(self, name)

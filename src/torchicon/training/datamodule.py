@@ -66,14 +66,12 @@ class _Rows(Dataset[Batch]):
     """A batch by its step and its indices."""
 
     def __init__(self, samples: Samples, columns: dict[str, Tensor]) -> None:
-        self.samples = samples.pixels if samples.pixels is not None else samples.features
-        self.columns = columns
+        self.rows, self.columns = samples.rows, columns
 
     def __getitem__(self, at: tuple[int, Tensor]) -> Batch:
         step, index = at
-        assert self.samples is not None
         ordered, back = torch.unique(index, return_inverse=True)  # a mapped file is read from its beginning to its end
-        rows = torch.from_numpy(np.ascontiguousarray(self.samples[ordered.numpy()]))
+        rows = torch.from_numpy(np.ascontiguousarray(self.rows[ordered.numpy()]))
         return Batch(
             index=index,
             samples=rows[back],
@@ -101,8 +99,6 @@ class IConDataModule(pl.LightningDataModule):
 
     def __init__(self, samples: Samples, config: TrainConfig) -> None:
         super().__init__()
-        if samples.pixels is None and samples.features is None:
-            raise DataError("holds neither pictures nor features", samples.source, "Give one of them to learn from.")
         self.samples, self.config = samples, config
         self.columns = columns_of(samples, known=config.known, seed=config.seed)
         self.iterations = self._batches(0).iterations
@@ -112,7 +108,7 @@ class IConDataModule(pl.LightningDataModule):
         """Batches from the trainer's step on."""
         start = 0 if self.trainer is None else self.trainer.global_step
         rows = _Rows(self.samples, self.columns)
-        mapped = isinstance(rows.samples, np.memmap)  # reading from a disk is worth a process of its own
+        mapped = isinstance(rows.rows, np.memmap)  # reading from a disk is worth a process of its own
         return DataLoader(
             rows,
             sampler=self._batches(start),
@@ -143,9 +139,9 @@ def _graph(samples: Samples) -> tuple[Tensor, Tensor, Tensor] | None:
     """The symmetric graph without loops: whichever way an edge is listed, it goes both ways."""
     if samples.edges is None:
         return None
-    one, other = samples.edges[samples.edges[:, 0] != samples.edges[:, 1]].T
-    weights = np.ones(len(samples.edges), np.float32) if samples.weights is None else samples.weights
-    weights = weights[samples.edges[:, 0] != samples.edges[:, 1]]
+    proper = samples.edges[:, 0] != samples.edges[:, 1]
+    one, other = samples.edges[proper].T
+    weights = np.ones(len(one), np.float32) if samples.weights is None else samples.weights[proper]
     rows, columns = np.concatenate([one, other]), np.concatenate([other, one])
     n = len(samples)
     graph = csr_array((np.concatenate([weights, weights]), (rows, columns)), shape=(n, n))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from torchicon.data import DataError, write_json
 from torchicon.data.views import lab
+from torchicon.data.write import atomic
 from torchicon.mappers import ClusterHeads
 from torchicon.training.networks import network_of, of_features
 
@@ -96,14 +97,12 @@ class Encoder(nn.Module):
             DataError: the place cannot be written.
         """
         place = Path(folder)
-        temporary = place / f".{_WEIGHTS}.tmp"
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in self.state_dict().items()}
         try:
-            save_file({name: tensor.cpu().contiguous() for name, tensor in self.state_dict().items()}, temporary)
-            temporary.replace(place / _WEIGHTS)
-        except (OSError, SafetensorError) as error:
+            with atomic(place / _WEIGHTS) as temporary:
+                save_file(tensors, temporary)
+        except SafetensorError as error:
             raise DataError(f"cannot be written ({error})", place / _WEIGHTS, "Name a place that has room.") from error
-        finally:
-            temporary.unlink(missing_ok=True)
         write_json(place / _JSON, {"torchicon": 1, **self.recipe})
 
     @classmethod

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.metrics.pairwise import cosine_similarity
 from torch import nn
 
 from torchicon.data.samples import Samples
@@ -38,8 +39,8 @@ def quick(encoder: nn.Module, train: Samples, test: Samples | None, device: torc
     of_train = features_of(encoder, train, device=device)
     found = {"effective_rank": effective_rank(of_train)}
     if train.labels is not None:
-        x, x_labels, y, y_labels = _split(of_train, train, encoder, test, device)
-        found["knn_accuracy"] = _knn(x, x_labels, y, y_labels)
+        of_test = None if test is None else features_of(encoder, test, device=device)
+        found["knn_accuracy"] = _knn(*_split(of_train, train, of_test, test))
     return found
 
 
@@ -76,34 +77,30 @@ def thorough(
         if asked.pixels is not None:
             found |= _agreement(encoder, asked, policy, seed, device)
     if train.labels is not None:
-        x, x_labels, y, y_labels = _split(of_train, train, encoder, test, device)
+        x, x_labels, y, y_labels = _split(of_train, train, None if test is None else of_test, test)
         found["knn_accuracy"] = _knn(x, x_labels, y, y_labels)
         found["nearest_neighbor_accuracy"] = weighted_knn_accuracy(x, x_labels, y, y_labels, k=1)
         found["logistic_accuracy"] = logistic_probe(x, x_labels, y, y_labels)
         found["linear_accuracy"] = sgd_probe(x, x_labels, y, y_labels, seed=seed)
     if encoder.clusters is not None:
-        found |= _of_clusters(encoder, asked, device)
+        found |= _of_clusters(encoder, of_test, asked, device)
     return found
 
 
 def _split(
-    of_train: Features, train: Samples, encoder: nn.Module, test: Samples | None, device: torch.device | str
+    of_train: Features, train: Samples, of_test: Features | None, test: Samples | None
 ) -> tuple[Features, NDArray[np.int64], Features, NDArray[np.int64]]:
     """Features and labels to learn from and to ask about; samples without a label take no part."""
     assert train.labels is not None
     known = train.labels >= 0
-    if test is not None:
+    if of_test is not None:
+        assert test is not None
         assert test.labels is not None
         ask = test.labels >= 0
         # classes by their names: the two sources may number them differently
         place = {name: i for i, name in enumerate(train.classes)}
         other = np.array([place.get(name, -1 - i) for i, name in enumerate(test.classes)])
-        return (
-            of_train[known],
-            train.labels[known],
-            features_of(encoder, test, device=device)[ask],
-            other[test.labels[ask]],
-        )
+        return of_train[known], train.labels[known], of_test[ask], other[test.labels[ask]]
     rows, labels = of_train[known], train.labels[known]
     asks = np.arange(len(rows)) % _QUERIES == 0
     return rows[~asks], labels[~asks], rows[asks], labels[asks]
@@ -133,15 +130,16 @@ def _agreement(
     first, second = (np.concatenate(side) for side in made)
     if not (_has_direction(first) and _has_direction(second)):
         return {}
-    unit = [side / np.linalg.norm(side, axis=1, keepdims=True) for side in (first, second)]
-    bound = infonce_bound(unit[0] @ unit[1].T / 0.1, positive=np.arange(len(first)))
+    bound = infonce_bound(cosine_similarity(first, second) / 0.1, positive=np.arange(len(first)))
     return {"alignment": alignment(first, second), "infonce_bound": bound.value, "infonce_ceiling": bound.ceiling}
 
 
 @torch.no_grad()
-def _of_clusters(encoder: Encoder, samples: Samples, device: torch.device | str) -> dict[str, Any]:
-    parts = [encoder.probabilities(part.to(device)).float().cpu() for part in inputs(samples, 512)]
-    probabilities = torch.cat(parts).numpy()
+def _of_clusters(encoder: Encoder, features: Features, samples: Samples, device: torch.device | str) -> dict[str, Any]:
+    """What the first cluster head makes of the samples' features."""
+    assert encoder.clusters is not None
+    of_first = torch.from_numpy(features[:, : encoder.sizes[0]]).to(device)
+    probabilities = encoder.clusters(of_first)[0].softmax(1).cpu().numpy()
     found: dict[str, Any] = {"saturated_share": saturated_share(probabilities, threshold=_SATURATED)}
     if samples.labels is not None:
         known = samples.labels >= 0

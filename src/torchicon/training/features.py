@@ -41,8 +41,10 @@ def features_of(
 
 def inputs(samples: Samples, batch_size: int) -> Iterator[Tensor]:
     """Samples as an encoder takes them, a batch at a time: pictures in [0, 1], or features."""
-    rows = samples.pixels if samples.pixels is not None else samples.features
-    assert rows is not None
-    for start in range(0, len(rows), batch_size):
-        part = torch.from_numpy(np.ascontiguousarray(rows[start : start + batch_size]))
-        yield part.float() / 255 if part.dtype == torch.uint8 else part
+    for start in range(0, len(samples), batch_size):
+        yield as_input(torch.from_numpy(np.ascontiguousarray(samples.rows[start : start + batch_size])))
+
+
+def as_input(rows: Tensor) -> Tensor:
+    """Rows of samples as float32: the bytes of pictures become values in [0, 1], features stay as they are."""
+    return rows.float() / 255 if rows.dtype == torch.uint8 else rows.float()

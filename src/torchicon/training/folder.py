@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
-from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_only
 
-from torchicon._version import __version__
+from torchicon._version import __version__, versions
 from torchicon.data import DataError, write_json
 from torchicon.data.samples import Samples
 from torchicon.training.config import TrainConfig
@@ -21,7 +18,7 @@ CONFIG = "config.json"
 WRITTEN = frozenset(
     {
         CONFIG, "metrics.csv", "evaluations.csv", "tensorboard", "checkpoints", "encoder.json", "encoder.safetensors",
-        "scores.json", "figures", "report.html", "features",
+        "scores.json", "figures", "report.html",
     }
 )  # fmt: skip
 _SOFTWARE = ("torch", "lightning", "kornia", "numpy", "transformers", "faiss-cpu")
@@ -54,9 +51,8 @@ def require_same(folder: Path, config: TrainConfig, samples: Samples) -> None:
     Raises:
         DataError: the folder is of another run.
     """
-    before = read_run(folder).to_dict()
-    now = json.loads(json.dumps(config.to_dict()))
-    different = sorted(name for name in now if now[name] != json.loads(json.dumps(before.get(name))))
+    before, now = read_run(folder).to_dict(), config.to_dict()
+    different = sorted(name for name in now if now[name] != before[name])
     if different:
         raise DataError(
             f"was begun with other {', '.join(different)}", folder, "Resume it with its own config.json, or start anew."
@@ -74,17 +70,9 @@ def write_config(folder: Path, config: TrainConfig, samples: Samples) -> None:
         "arguments": config.to_dict(),
         "data": samples.fingerprint(),
         "skipped": samples.skipped,
-        "versions": _versions(),
+        "versions": versions(*_SOFTWARE),
     }
     write_json(folder / CONFIG, content)
-
-
-def _versions() -> dict[str, str]:
-    found = {"torchicon": __version__, "Python": platform.python_version()}
-    for name in _SOFTWARE:
-        with suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
 
 
 def make_folder(folder: Path) -> None:

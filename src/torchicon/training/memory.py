@@ -41,12 +41,12 @@ class Teacher(Part):
 
     center: Tensor
 
-    def __init__(self, facts: Facts, parts: dict[str, Part]) -> None:
+    def __init__(self, facts: Facts) -> None:
         super().__init__(facts)
-        follows = parts["z"] if "z" in facts.names else parts["logits"]
+        follows = facts.made["z" if "z" in facts.names else "logits"]
         assert isinstance(follows, Projection | Clusters)
         head = follows.head if isinstance(follows, Projection) else follows.heads[0]
-        prototypes = parts.get("prototypes")
+        prototypes = facts.made.get("prototypes")
         assert prototypes is None or isinstance(prototypes, Prototypes)
         student = _Student(facts.encoder, head, prototypes)
         self._student = [student]  # in a list, so that its weights are not saved a second time
@@ -125,10 +125,10 @@ class Keys(Part):
 class CloseSets(Part):
     """cluster and text_cluster: k-means clusterings of a bank, found anew from time to time."""
 
-    def __init__(self, facts: Facts, parts: dict[str, Part]) -> None:
+    def __init__(self, facts: Facts) -> None:
         super().__init__(facts)
         config = facts.config
-        self._banks = [parts["bank"]]
+        self._banks = [facts.made["bank"]]
         self.count = config.close_clusters or max(2, round(_CLUSTERS * facts.n))
         if self.count > facts.n:
             raise DataError(f"{facts.n} samples cannot make {self.count} clusters", "close_clusters", "Give fewer.")

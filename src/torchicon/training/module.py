@@ -10,13 +10,14 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
-from torchicon.data.errors import DataError, suggest
+from torchicon.data.errors import DataError
 from torchicon.data.views import part as part_drawn
 from torchicon.mappers.backbone import TextBackbone
 from torchicon.methods import Method
 from torchicon.methods.method import asked_by
 from torchicon.training.config import TrainConfig
 from torchicon.training.encoder import Encoder
+from torchicon.training.features import as_input
 from torchicon.training.memory import Banks, CloseSets, Keys, Teacher
 from torchicon.training.optimizers import make_optimizer, make_schedule
 from torchicon.training.parts import Clock, Clusters, Facts, Given, Part, Projection, Prototypes, Scale, Second, Weights
@@ -40,7 +41,7 @@ PARTS: Mapping[type[Part], tuple[str, ...]] = {
 _PROVIDED = {name: kind for kind, names in PARTS.items() for name in names}
 _DRAWN = 3  # the stream of random numbers that choose a text of several
 _BOTH_MODALITIES = frozenset({"text", "text_logits", "rewrites"})
-_ONE_VIEW = frozenset({"index", "x", "caption", "prototypes", "weight"})  # a row that asks for these and no image, ...
+_ONE_VIEW = frozenset({"index", "x", "caption", "prototypes", "weight"})  # what stands for a sample beside its views
 
 
 class NonFiniteLoss(DataError):
@@ -96,6 +97,7 @@ class IConModule(pl.LightningModule):
         self.config, self.encoder, self.text_encoder, self.iterations = config, encoder, text_encoder, iterations
         self.row = config.row(n=n, iterations=iterations)
         self.names = names_of(self.row)
+        made: dict[str, Part] = {}
         facts = Facts(
             names=self.names,
             config=config,
@@ -107,9 +109,10 @@ class IConModule(pl.LightningModule):
             columns=columns,
             views=views_of(self.names),
             graph=graph,
+            made=made,
         )
         self.n_views = facts.views
-        self.parts = nn.ModuleDict(_built(facts))
+        self.parts = nn.ModuleDict(_built(facts, made))
         self._encode: Callable[[Tensor], list[Tensor]] = (
             torch.compile(encoder.parts) if config.compile else encoder.parts
         )
@@ -191,17 +194,16 @@ class IConModule(pl.LightningModule):
     @torch.no_grad()
     def _views(self, batch: Batch) -> list[Tensor]:
         """Views of this rank's pictures, by what was drawn for the whole batch."""
-        samples = batch.samples
-        if samples.dtype != torch.uint8:
-            return [samples.float()] * self.n_views
-        pictures = samples.float() / 255
+        samples = as_input(batch.samples)
+        if batch.samples.dtype != torch.uint8:
+            return [samples] * self.n_views
         policy, share = self.config.view_policy(), len(samples)
         mine = self._mine(share)
         generator = torch.Generator().manual_seed(seed_of(self.config.seed, batch.iteration, 0))
         views = []
         for number in range(self.n_views):
             view = policy[number % len(policy)]
-            views.append(view.apply(pictures, part_drawn(view.draw(share * world_size(), generator), mine)))
+            views.append(view.apply(samples, part_drawn(view.draw(share * world_size(), generator), mine)))
         return views
 
     @staticmethod
@@ -241,23 +243,22 @@ def views_of(names: frozenset[str]) -> int:
     return 2
 
 
-def _built(facts: Facts) -> dict[str, Part]:
+def _built(facts: Facts, made: dict[str, Part]) -> dict[str, Part]:
+    """The parts that the row asks for, by their class; ``made`` is what the later ones see of the earlier."""
     unknown = sorted(facts.names - set(_PROVIDED))
     if unknown:
         raise DataError(
             f"{facts.config.method} asks for {', '.join(unknown)}, which training an encoder does not provide",
             "method",
-            f"It provides {', '.join(sorted(_PROVIDED))}. " + suggest(facts.config.method, ["SimCLR", "SupCon"]),
+            f"It provides {', '.join(sorted(_PROVIDED))}.",
         )
     if facts.names & _BOTH_MODALITIES and len(facts.sizes) < 2:
         raise DataError(
             f"{facts.config.method} learns from two modalities", "config", "Give text columns, or a residual network."
         )
-    made: dict[str, Part] = {}
-    by_name: dict[str, Part] = {}
+    parts: dict[str, Part] = {}
     for kind, names in PARTS.items():
         if kind is Given or facts.names & set(names):  # parts need the index whether the row does or not
-            built = kind(facts, by_name) if kind in (CloseSets, Teacher) else kind(facts)
-            made[kind.__name__] = built
-            by_name |= dict.fromkeys(names, built)
-    return made
+            parts[kind.__name__] = kind(facts)
+            made |= dict.fromkeys(names, parts[kind.__name__])
+    return parts

@@ -7,6 +7,7 @@ and `after` brings it up to date once the optimizer has moved.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torchicon.data.errors import DataError
 from torchicon.mappers import ClusterHeads, projection_head
 from torchicon.training.config import TrainConfig
+from torchicon.training.features import as_input
 from torchicon.training.step import Step, seed_of
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ class Facts:
         columns: names of what is known of each sample.
         views: views of each sample in a batch.
         graph: a symmetric one between the samples, by its rows: indptr (n + 1,), neighbors (m,) and weights (m,).
+        made: the parts that were built before, by the tensors they make.
     """
 
     names: frozenset[str]
@@ -55,6 +58,7 @@ class Facts:
     columns: frozenset[str]
     views: int
     graph: tuple[Tensor, Tensor, Tensor] | None
+    made: Mapping[str, Part]
 
     @property
     def clusters(self) -> int:
@@ -70,16 +74,16 @@ class Facts:
         return self.classes
 
 
-class Part(nn.Module):
+class Part(nn.Module, ABC):
     """Makes some of a problem's tensors."""
 
     def __init__(self, facts: Facts) -> None:
         super().__init__()
         self.views = facts.views
 
+    @abstractmethod
     def make(self, name: str, step: Step) -> Tensor:
         """The tensor of that name."""
-        raise NotImplementedError
 
     def after(self, step: Step) -> None:
         """Bring this part up to date, after the optimizer's step."""
@@ -109,8 +113,7 @@ class Given(Part):
     def make(self, name: str, step: Step) -> Tensor:
         """A column of the whole batch, once for each view."""
         if name == "x":
-            x = step.batch.samples.flatten(1)
-            return step.of_all_ranks(x.float() / 255 if x.dtype == torch.uint8 else x)
+            return step.of_all_ranks(as_input(step.batch.samples.flatten(1)))
         if name == "index":
             return step.of_all_ranks(step.batch.index)
         column = step.of_all_ranks(step.batch.index) if name == "image" else step.everyone(self._COLUMN[name])

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any, final
 
 import lightning.pytorch as pl
-import torch
 from safetensors.torch import save_file
-from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from torchicon.data import DataError, write_json
+from torchicon.data import write_json
+from torchicon.data.write import atomic
 from torchicon.training.module import IConModule, NonFiniteLoss
 from torchicon.training.step import Batch
 
@@ -35,14 +34,11 @@ class Record:
 
     def __init__(self, path: Path, columns: Iterable[str], *, step: int = 0) -> None:
         self.path, self.columns = path, tuple(columns)
-        kept = [row for row in read_record(path) if int(row["step"]) <= step] if path.exists() else []
-        try:
-            with path.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, self.columns, restval="", extrasaction="ignore")
-                writer.writeheader()
-                writer.writerows(kept)
-        except OSError as error:
-            raise DataError(f"cannot be written ({error.strerror})", path, "Name a place that has room.") from error
+        kept = [row for row in read_record(path) if int(row["step"]) <= step]
+        with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.columns, restval="", extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(kept)
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Append a row."""
@@ -53,7 +49,9 @@ class Record:
 
 
 def read_record(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file; a last one that was cut short is left out."""
+    """The rows of a CSV file, none if there is no file; a last one that was cut short is left out."""
+    if not path.exists():
+        return []
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return [row for row in rows if None not in row.values()]
@@ -66,7 +64,7 @@ class Recorder(pl.Callback):
     Args:
         folder: of the run.
         evaluate: gives what is worth knowing about the encoder.
-        total: steps of the training.
+        columns: names of what that gives.
         start: the step that a resumed run goes on from.
         tell: is told about every evaluation, and about the training's progress.
     """
@@ -104,11 +102,12 @@ class Recorder(pl.Callback):
         if step % often == 0 or step == module.iterations:
             speed = self._seen / (time.perf_counter() - self._since)
             epoch = step / module.steps_per_epoch
-            row = {"step": step, "epoch": round(epoch, 4), "loss": _exact(outputs["loss"]), "lr": module.lr}
+            loss = float(outputs["loss"])  # written in digits that give it back exactly
+            row = {"step": step, "epoch": round(epoch, 4), "loss": loss, "lr": module.lr}
             self.metrics.add({**row, "samples_per_second": round(speed, 1)})
-            self.board.add_scalar("loss", float(outputs["loss"]), step)
+            self.board.add_scalar("loss", loss, step)
             self.board.add_scalar("lr", module.lr, step)
-            self.tell(step, module.iterations, {"loss": float(outputs["loss"])})
+            self.tell(step, module.iterations, {"loss": loss})
             self._since, self._seen = time.perf_counter(), 0
         every = config.evaluate_every * module.steps_per_epoch
         if step == module.iterations or (every and step % every == 0):
@@ -142,8 +141,3 @@ class Recorder(pl.Callback):
         save_file(state, folder / "module.safetensors")
         content = {"step": batch.iteration + 1, "loss": str(float(error.loss)), "samples": batch.index.tolist()}
         write_json(folder / "step.json", content)
-
-
-def _exact(loss: Tensor) -> str:
-    """A float32 in digits that give it back exactly."""
-    return repr(float(loss.detach().to(torch.float64)))

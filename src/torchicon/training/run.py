@@ -25,6 +25,7 @@ from torchicon.training.config import TrainConfig
 from torchicon.training.datamodule import IConDataModule
 from torchicon.training.encoder import Encoder
 from torchicon.training.evaluate import quick
+from torchicon.training.features import as_input
 from torchicon.training.folder import is_main, make_folder, require_same, write_config
 from torchicon.training.module import IConModule, names_of
 from torchicon.training.networks import is_pretrained, of_features
@@ -44,27 +45,31 @@ class Prepared:
     """All that a training needs.
 
     Attributes:
-        config: of the run.
-        samples: to learn from.
-        test: to be asked about, if given.
-        data: batches of the samples.
         module: what is trained.
+        data: batches of the samples to learn from.
+        test: samples to be asked about, if given.
     """
 
-    config: TrainConfig
-    samples: Samples
-    test: Samples | None
-    data: IConDataModule
     module: IConModule
+    data: IConDataModule
+    test: Samples | None
 
 
-def train(config: TrainConfig, output: str | Path, *, resume: bool = False, tell: Tell | None = None) -> Path:
+def train(
+    config: TrainConfig,
+    output: str | Path,
+    *,
+    data: tuple[Samples, Samples | None] | None = None,
+    resume: bool = False,
+    tell: Tell | None = None,
+) -> Path:
     """Train an encoder and write everything into a folder: config.json, metrics.csv, evaluations.csv, checkpoints,
     TensorBoard's events, and in the end encoder.safetensors.
 
     Args:
         config: what to train.
         output: a folder that does not exist or is empty; with ``resume``, that of a run that was interrupted.
+        data: what `data_of` reads for this config, for callers that have use for it too.
         resume: go on after the last whole checkpoint; the curve goes on as if nothing had happened.
         tell: is called with the step, the number of all steps, and what was measured.
 
@@ -76,8 +81,8 @@ def train(config: TrainConfig, output: str | Path, *, resume: bool = False, tell
     """
     folder = Path(output)
     with _quiet(), _threads(config.threads):
-        prepared = prepare(config)
-        samples = prepared.samples
+        prepared = prepare(config, data)
+        samples = prepared.data.samples
         start, checkpoint = 0, None
         if resume:
             require_same(folder, config, samples)
@@ -93,17 +98,17 @@ def train(config: TrainConfig, output: str | Path, *, resume: bool = False, tell
     return folder
 
 
-def prepare(config: TrainConfig) -> Prepared:
-    """Read the data and build what is trained on them.
+def prepare(config: TrainConfig, data: tuple[Samples, Samples | None] | None = None) -> Prepared:
+    """Build what is trained on the data, which are read if they are not given.
 
     Raises:
         DataError: data, method and config do not fit together.
     """
-    samples, test = data_of(config)
-    data = IConDataModule(samples, config)
+    samples, test = data or data_of(config)
+    batches = IConDataModule(samples, config)
     with torch.random.fork_rng():
         torch.manual_seed(seed_of(config.seed, 0x1C0))
-        text_encoder = _text_encoder(config, data)
+        text_encoder = _text_encoder(config, batches)
         encoder = build_encoder(config, samples, split=text_encoder is None)
         module = IConModule(
             config,
@@ -111,16 +116,16 @@ def prepare(config: TrainConfig) -> Prepared:
             text_encoder=text_encoder,
             n=len(samples),
             classes=len(samples.classes),
-            columns=frozenset(data.columns),
-            graph=data.graph,
-            iterations=data.iterations,
+            columns=frozenset(batches.columns),
+            graph=batches.graph,
+            iterations=batches.iterations,
         )
-    return Prepared(config, samples, test, data, module)
+    return Prepared(module, batches, test)
 
 
-def data_of(config: TrainConfig, *, labels: str | None = None) -> tuple[Samples, Samples | None]:
-    """The samples a run learned from and those it is scored on, with labels of your choice."""
-    common: dict[str, Any] = {"size": config.image_size, "labels": labels or config.labels}
+def data_of(config: TrainConfig) -> tuple[Samples, Samples | None]:
+    """The samples that a run learns from, and those it is scored on, if there are any."""
+    common: dict[str, Any] = {"size": config.image_size, "labels": config.labels}
     samples = read_samples(
         config.data,
         text=config.text,
@@ -143,8 +148,7 @@ def build_encoder(config: TrainConfig, samples: Samples, *, split: bool) -> Enco
     names = names_of(config.row(n=len(samples), iterations=1))
     recipe: dict[str, Any] = {"mapper": config.mapper, "width": config.width, "image_size": config.image_size}
     if samples.pixels is None:
-        assert samples.features is not None
-        recipe |= {"n_in": samples.features.shape[1]}
+        recipe |= {"n_in": samples.rows.shape[1]}
         if not of_features(config.mapper):
             raise DataError(
                 f"holds features, which {config.mapper} does not take", samples.source, "Set mapper=mlp or linear."
@@ -154,10 +158,8 @@ def build_encoder(config: TrainConfig, samples: Samples, *, split: bool) -> Enco
     if is_pretrained(config.mapper):
         return Encoder(recipe)  # a pretrained model knows its own statistics
     probe = Encoder(recipe)
-    rows = samples.pixels if samples.pixels is not None else samples.features
-    assert rows is not None
-    some = torch.from_numpy(np.ascontiguousarray(rows[:: max(1, len(rows) // _STATISTICS)]))
-    seen = probe.split(some.float() / 255 if some.dtype == torch.uint8 else some)
+    some = samples.rows[:: max(1, len(samples) // _STATISTICS)]
+    seen = probe.split(as_input(torch.from_numpy(np.ascontiguousarray(some))))
     over = (0, 2, 3) if seen.ndim == 4 else (0,)
     probe.mean.copy_(seen.mean(over).reshape(probe.mean.shape))
     probe.std.copy_(seen.std(over).reshape(probe.std.shape).clamp(min=1e-3))
@@ -166,15 +168,16 @@ def build_encoder(config: TrainConfig, samples: Samples, *, split: bool) -> Enco
 
 def fit(prepared: Prepared, folder: Path, *, start: int, checkpoint: Path | None, tell: Tell) -> None:
     """Run Lightning's trainer over what is prepared, from a step on, and save the encoder."""
-    config, module = prepared.config, prepared.module
-    some = prepared.samples.take(slice(_QUICK))
-    columns = ["effective_rank", *(["knn_accuracy"] if prepared.samples.labels is not None else [])]
+    module = prepared.module
+    config, samples = module.config, prepared.data.samples
+    some = samples.take(slice(_QUICK))
+    columns = ["effective_rank", *(["knn_accuracy"] if samples.labels is not None else [])]
 
     def evaluate(trained: IConModule) -> dict[str, float]:
         return quick(trained.encoder, some, prepared.test, trained.device)
 
     if module.iterations == 0:
-        save(prepared, folder)
+        save(module, folder)
         return
     ranks = config.devices * config.nodes
     callbacks: list[pl.Callback] = [
@@ -202,13 +205,13 @@ def fit(prepared: Prepared, folder: Path, *, start: int, checkpoint: Path | None
     )
     trainer.fit(module, datamodule=prepared.data, ckpt_path=checkpoint, weights_only=True)
     if is_main():
-        save(prepared, folder)
+        save(module, folder)
 
 
-def save(prepared: Prepared, folder: Path) -> None:
+def save(module: IConModule, folder: Path) -> None:
     """Write the encoder and its cluster heads."""
-    encoder = prepared.module.encoder
-    for part in prepared.module.parts.values():
+    encoder = module.encoder
+    for part in module.parts.values():
         if isinstance(part, Clusters):
             heads = part.heads[0]
             assert isinstance(heads, ClusterHeads)

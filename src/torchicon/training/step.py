@@ -23,7 +23,7 @@ class Batch:
     Attributes:
         index: (b,) which samples these are.
         samples: (b, 3, h, w) uint8 pictures or (b, d) features.
-        columns: what else is known of each sample, (b, ...) by name: label, metadata, partner.
+        columns: what else is known of each sample, (b, ...) by name: label, metadata, tokens.
         iteration: of the whole training.
     """
 

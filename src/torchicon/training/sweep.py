@@ -102,10 +102,7 @@ def sweep(
 
     def trial(drawn: dict[str, float]) -> None:
         name = tune.get_context().get_trial_id()
-        asked = TrainConfig.of(
-            arguments["method"],
-            **{k: v for k, v in arguments.items() if k not in ("method", "settings")} | arguments["settings"] | drawn,
-        )
+        asked = TrainConfig.of(**arguments | drawn)
 
         def tell(step: int, total: int, found: dict[str, float]) -> None:
             if step > 0 and metric in found:  # untrained, all trials are alike
@@ -145,12 +142,5 @@ def sweep(
     rows.sort(key=lambda row: -float(row[metric]))
     best = {name: rows[0][name] for name in space}
     write_json(output / "sweep.json", {"metric": metric, "space": dict(space), "trials": rows})
-    write_json(output / "best.json", arguments | _split(config, best))
+    write_json(output / "best.json", TrainConfig.of(**arguments | best).to_dict())
     return rows
-
-
-def _split(config: TrainConfig, best: dict[str, float]) -> dict[str, Any]:
-    """What is a field of the config, and what a setting of the method."""
-    fields = {part.name for part in dataclasses.fields(TrainConfig)}
-    settings = config.settings | {name: value for name, value in best.items() if name not in fields}
-    return {name: value for name, value in best.items() if name in fields} | {"settings": settings}
