@@ -8,7 +8,6 @@ from torch.nn import functional as F
 
 from torchicon import TABLE, find
 from torchicon.data import DataError
-from torchicon.training.datamodule import Batches
 from torchicon.training.module import names_of
 from torchicon.training.run import prepare, train
 from torchicon.training.step import Batch, Step
@@ -191,18 +190,6 @@ def test_lab_split_has_an_encoder_for_either_part(squares, points):
     step = step_of(prepared(find("CLIP"), squares, points))
     assert [tuple(part.shape) for part in step.features] == [(16, 32), (16, 32)]
     assert step["z"].shape == step["text"].shape == (16, 8)
-
-
-def test_batches_of_a_step_do_not_depend_on_where_the_run_began(squares):
-    whole = list(Batches(10, 4, epochs=3, seed=5))
-    late = list(Batches(10, 4, epochs=3, seed=5, start=3))
-    assert [step for step, _ in late] == [3, 4, 5]
-    for (step, index), (other, again) in zip(whole[3:], late, strict=True):
-        assert step == other
-        assert torch.equal(index, again)
-    for epoch in range(3):
-        seen = torch.cat([index for step, index in whole if step // 2 == epoch])
-        assert len(seen.unique()) == 8
 
 
 def test_labels_never_touch_unsupervised_training(squares, tmp_path):

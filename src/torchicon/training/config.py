@@ -40,6 +40,9 @@ class TrainConfig:
         image_size: pixels a side.
         limit: the first so many samples only; all when omitted.
         test: labeled samples to report accuracies on, in the same format as ``data``.
+        test_split: of a Hugging Face dataset ``test``.
+        neighbors: let half of a batch be drawn from the so many nearest neighbors of the other half, for methods whose
+            positives are neighbors; by ``metadata`` where there is some, else by the samples themselves.
         known: share of the labels that semi-supervised methods may see.
         settings: the method's constants, such as ``{"temperature": 0.1}``.
         views: name of a policy: none, simclr, simclr-small, moco-v3, crlc or wu.
@@ -108,6 +111,8 @@ class TrainConfig:
     image_size: int = 32
     limit: int | None = None
     test: str | None = None
+    test_split: str = "train"
+    neighbors: int | None = None
     known: float = 1.0
     settings: dict[str, Any] = field(default_factory=dict)
 
@@ -171,7 +176,8 @@ class TrainConfig:
         row = method_of(method)
         types = typing.get_type_hints(cls)
         settings = typed("settings", given.pop("settings", {}), dict)
-        values: dict[str, Any] = {**defaults_of(row.name)}
+        values = defaults_of(row.name)
+        settings = values.pop("settings", {}) | settings
         for name, value in given.items():
             if name in types and name != "method":
                 values[name] = typed(name, value, types[name])
@@ -210,10 +216,11 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         least = {
-            "image_size": 8, "limit": 2, "width": 1, "dimensions": 1, "head_layers": 1, "head_hidden": 1, "clusters": 2,
-            "heads": 1, "queue_size": 1, "sampled": 1, "close_runs": 1, "close_clusters": 2, "close_every": 1,
-            "lr": 0.0, "weight_decay": 0.0, "warmup_epochs": 0.0, "clip": 0.0, "epochs": 0, "batch_size": 2, "seed": 0,
-            "devices": 1, "nodes": 1, "threads": 1, "log_every": 1, "evaluate_every": 0, "checkpoint_every": 1,
+            "image_size": 8, "limit": 2, "neighbors": 1, "width": 1, "dimensions": 1, "head_layers": 1,
+            "head_hidden": 1, "clusters": 2, "heads": 1, "queue_size": 1, "sampled": 1, "close_runs": 1,
+            "close_clusters": 2, "close_every": 1, "lr": 0.0, "weight_decay": 0.0, "warmup_epochs": 0.0, "clip": 0.0,
+            "epochs": 0, "batch_size": 2, "seed": 0, "devices": 1, "nodes": 1, "threads": 1, "log_every": 1,
+            "evaluate_every": 0, "checkpoint_every": 1,
         }  # fmt: skip
         for name, bound in least.items():
             value = getattr(self, name)
@@ -222,6 +229,10 @@ class TrainConfig:
         for name in ("known", "momentum", "teacher_momentum", "bank_rate"):
             if not 0 <= getattr(self, name) <= 1:
                 raise DataError(f"{name} must lie in [0, 1], got {getattr(self, name)}", "config", "Give a share.")
+        if self.test is not None and (self.test, self.test_split) == (self.data, self.split):
+            raise DataError(
+                "test is the data themselves", "config", "Leave it out: then every fifth sample is asked about."
+            )
         if self.views not in POLICIES:
             raise DataError(f"there are no views {self.views!r}", "config", suggest(self.views, list(POLICIES)))
         if self.batch_size is not None and self.batch_size % (self.devices * self.nodes):

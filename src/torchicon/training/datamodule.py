@@ -14,21 +14,27 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from torchicon.data.errors import DataError
 from torchicon.data.samples import Samples
+from torchicon.neighborhoods import KNN
 from torchicon.training.config import TrainConfig
 from torchicon.training.step import Batch, rank, seed_of, world_size
+
+_NEIGHBOR = 4  # the stream of random numbers of neighbors; see `Step.generator` for the others
 
 
 @final
 class Batches(Sampler[tuple[int, Tensor]]):
     """The batches of a whole training, from a step on: (step, indices of this rank's share).
 
-    Every epoch visits the samples in an order of its own; what is left at its end and fills no batch is left out.
+    Every epoch visits the samples in an order of its own; what is left at its end and fills no batch is left out. With
+    neighbors, half of a batch comes from that order and brings a neighbor each along; no sample is in a batch twice,
+    so where a neighbor is there already, the next sample of the order takes its place.
 
     Args:
         n: samples.
         size: of a batch, over all ranks.
         epochs: of the training.
-        seed: of the orders.
+        seed: of the orders and of the neighbors.
+        neighbors: (n, k) those of each sample, of which one is drawn.
         start: the first step to yield.
 
     Raises:
@@ -38,11 +44,14 @@ class Batches(Sampler[tuple[int, Tensor]]):
     [[0, 2], [3, 1]]
     """
 
-    def __init__(self, n: int, size: int, *, epochs: int, seed: int, start: int = 0) -> None:
+    def __init__(
+        self, n: int, size: int, *, epochs: int, seed: int, neighbors: Tensor | None = None, start: int = 0
+    ) -> None:
         if size > n:
             raise DataError(f"{n} samples fill no batch of {size}", "batch_size", "Give a smaller batch_size.")
-        self.n, self.size, self.seed, self.start = n, size, seed, start
-        self.per_epoch = n // size
+        self.n, self.size, self.seed, self.start, self.neighbors = n, size, seed, start, neighbors
+        self.visited = size if neighbors is None else size // 2  # by the order, in a batch
+        self.per_epoch = n // self.visited
         self.iterations = epochs * self.per_epoch
 
     def __len__(self) -> int:
@@ -57,8 +66,20 @@ class Batches(Sampler[tuple[int, Tensor]]):
             if epoch != of_epoch:
                 generator = torch.Generator().manual_seed(seed_of(self.seed, epoch))
                 order, of_epoch = torch.randperm(self.n, generator=generator), epoch
-            first = place * self.size + rank() * share
-            yield step, order[first : first + share]
+            batch = order[place * self.visited :][: self.size]
+            if self.neighbors is not None:
+                batch = self._accompanied(order.roll(-place * self.visited), step)
+            yield step, batch[rank() * share :][:share]
+
+    def _accompanied(self, order: Tensor, step: int) -> Tensor:
+        """The first half of a batch, a neighbor of each, and what fills it up from the order."""
+        assert self.neighbors is not None
+        visited = order[: self.visited]
+        generator = torch.Generator().manual_seed(seed_of(self.seed, step, _NEIGHBOR))
+        which = torch.randint(self.neighbors.shape[1], visited.shape, generator=generator)
+        drawn = self.neighbors[visited, which]
+        distinct = dict.fromkeys(torch.cat([visited, drawn, order[self.visited : 2 * self.size]]).tolist())
+        return torch.tensor(list(distinct)[: self.size])
 
 
 @final
@@ -90,6 +111,7 @@ class IConDataModule(pl.LightningDataModule):
 
     Attributes:
         columns: what is known of each sample, (n, ...) by name.
+        neighbors: (n, k) of each sample, where the config asks for some.
         graph: by rows, indptr (n + 1,), neighbors (m,) and weights (m,), where the samples have edges.
         iterations: steps of the training.
 
@@ -101,6 +123,7 @@ class IConDataModule(pl.LightningDataModule):
         super().__init__()
         self.samples, self.config = samples, config
         self.columns = columns_of(samples, known=config.known, seed=config.seed)
+        self.neighbors = None if config.neighbors is None else _nearest(samples, config.neighbors)
         self.iterations = self._batches(0).iterations
         self.graph = _graph(samples)
 
@@ -119,7 +142,9 @@ class IConDataModule(pl.LightningDataModule):
 
     def _batches(self, start: int) -> Batches:
         config, n = self.config, len(self.samples)
-        return Batches(n, config.batch_of(n), epochs=config.epochs, seed=config.seed, start=start)
+        return Batches(
+            n, config.batch_of(n), epochs=config.epochs, seed=config.seed, neighbors=self.neighbors, start=start
+        )
 
 
 def columns_of(samples: Samples, *, known: float, seed: int) -> dict[str, Tensor]:
@@ -133,6 +158,14 @@ def columns_of(samples: Samples, *, known: float, seed: int) -> dict[str, Tensor
     if samples.metadata is not None:
         columns["metadata"] = torch.from_numpy(samples.metadata)
     return columns
+
+
+def _nearest(samples: Samples, k: int) -> Tensor:
+    """(n, k) the nearest others of each sample, by the cosine."""
+    if k >= len(samples):
+        raise DataError(f"{len(samples)} samples have no {k} neighbors", "neighbors", "Give fewer.")
+    x = samples.rows.reshape(len(samples), -1) if samples.metadata is None else samples.metadata
+    return KNN(k, "cosine")(torch.from_numpy(np.asarray(x, np.float32))).columns.reshape(len(samples), k)
 
 
 def _graph(samples: Samples) -> tuple[Tensor, Tensor, Tensor] | None:

@@ -36,6 +36,9 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "CRLC": _CRLC,
         "CRLC, semi-supervised": _CRLC,
         "CRLC, sub-heads": {"views": "crlc", "heads": 10},
+        # the drawn neighbor is the positive
+        "CRLC, two-stage": {"neighbors": 20, "settings": {"k": 1}},
+        "LGSimCLR": {"neighbors": 1},
         "t-SimCNE": {"dimensions": 2},
     }
 )

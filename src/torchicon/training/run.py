@@ -134,7 +134,7 @@ def data_of(config: TrainConfig) -> tuple[Samples, Samples | None]:
         limit=config.limit,
         **common,
     )
-    return samples, None if config.test is None else read_samples(config.test, **common)
+    return samples, None if config.test is None else read_samples(config.test, split=config.test_split, **common)
 
 
 def build_encoder(config: TrainConfig, samples: Samples, *, split: bool) -> Encoder:
