@@ -71,6 +71,23 @@ def test_row_trains_or_says_why_not(method, squares, points):
     assert moved, f"{method.name} trains nothing"
 
 
+@pytest.mark.parametrize("method", [method for method in TABLE if method.name not in REFUSED], ids=str)
+def test_half_precision_is_close(method, squares, points):
+    """A step under autocast, memories and teachers included, beside the same step in single precision."""
+    losses = []
+    for half in (False, True):
+        ready = prepared(method, squares, points)
+        module, batch = ready.module, batches(ready)[0]
+        module.on_train_batch_start(batch, 0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            loss = module.training_step(batch, 0)
+        loss.backward()
+        for part in module.parts.values():
+            part.after(module._step)
+        losses.append(loss.detach())
+    torch.testing.assert_close(losses[1], losses[0], rtol=0.05, atol=0.05)
+
+
 def step_of(ready, number=0):
     module, batch = ready.module, batches(ready)[number]
     return Step(module, batch, module._views(batch))

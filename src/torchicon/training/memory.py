@@ -67,7 +67,7 @@ class Teacher(Part):
         """Follow the student."""
         self.ema.update(self._student[0])
         if hasattr(self, "center"):
-            self.center.lerp_(step["teacher"].mean(0), 1 - _CENTER)
+            self.center.lerp_(step["teacher"].float().mean(0), 1 - _CENTER)
 
 
 @final
