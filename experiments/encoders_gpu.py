@@ -36,8 +36,8 @@ from PIL import Image
 from recording import processor, recorded
 
 from torchicon.training import Encoder, TrainConfig, evaluate_encoder, train
+from torchicon.training.prepare import data_of
 from torchicon.training.record import read_record
-from torchicon.training.run import data_of
 
 HERE = Path(__file__).resolve().parent
 RECIPES = ("SimCLR", "Kernel-InfoNCE (sum of kernels)")

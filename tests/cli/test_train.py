@@ -9,6 +9,7 @@ from tests.training.tiny import SMALL, config_of, write_squares
 from typer.testing import CliRunner
 
 from torchicon.cli.app import app
+from torchicon.data import read_table
 from torchicon.training import train
 
 QUICK = [part for key, value in SMALL.items() if key != "threads" for part in ("--set", f"{key}={value}")]
@@ -101,11 +102,37 @@ def test_features_are_the_encoders_in_the_order_of_the_data(run, squares, tmp_pa
     with np.load(tmp_path / "f.npz") as file, np.load(squares) as data:
         np.testing.assert_array_equal(file["label"], data["label"])
         np.testing.assert_array_equal(file["X"], expected)
+        np.testing.assert_array_equal(file["images"], data["images"])
+        assert file["name"].tolist() == [str(row) for row in range(48)]
 
 
 def test_evaluation_writes_its_scores(run, squares, tmp_path):
-    result = invoke("evaluate", run, "--data", squares, "-o", tmp_path / "scores.json")
+    other = write_squares(tmp_path / "other.npz", seed=1)
+    result = invoke("evaluate", run, "--data", other, "-o", tmp_path / "scores.json")
     assert result.exit_code == 0, result.output
     scores = json.loads((tmp_path / "scores.json").read_text())
-    assert scores["knn_accuracy"] > 0.9  # asked about what it was told
+    assert scores["knn_accuracy"] > 0.9
+    assert scores["command"].split()[2:4] == [str(run), "--data"]
     assert scores["infonce_bound"] <= scores["infonce_ceiling"]
+
+
+def test_labels_of_the_test_data_are_enough(squares, tmp_path):
+    """A run that knew none is scored within the data that have some."""
+    train(config_of("SimCLR", squares, epochs=1), tmp_path / "run")
+    result = invoke("evaluate", tmp_path / "run", "--data", squares, "--labels", "label", "-o", tmp_path / "s.json")
+    assert result.exit_code == 0, result.output
+    assert 0 <= json.loads((tmp_path / "s.json").read_text())["knn_accuracy"] <= 1
+
+
+def test_features_of_large_pictures_come_with_small_ones(run, tmp_path):
+    """And `cluster` shows them."""
+    pictures = np.random.default_rng(0).integers(0, 255, (30, 64, 64, 3), dtype=np.uint8)
+    np.savez(tmp_path / "large.npz", images=pictures)
+    made = tmp_path / "f.npz"
+    result = invoke("features", run, "--data", tmp_path / "large.npz", "--size", "64", "-o", made)
+    assert result.exit_code == 0, result.output
+    with np.load(made) as file:
+        assert file["images"].shape == (30, 48, 48, 3)
+    table = read_table(made)
+    assert table.images is not None
+    assert table.row_names == [str(row) for row in range(30)]

@@ -12,7 +12,8 @@ from tests.training.tiny import config_of, write_points, write_squares
 from torchicon.data import DataError, read_samples
 from torchicon.training import IConDataModule
 from torchicon.training.datamodule import Batches
-from torchicon.training.run import data_of, prepare, train
+from torchicon.training.prepare import data_of, prepare
+from torchicon.training.run import train
 
 
 def test_batches_of_a_step_do_not_depend_on_where_the_run_began():

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, ViTConfig, ViTModel
 
 from torchicon.training import Encoder, train
-from torchicon.training.run import prepare
+from torchicon.training.prepare import prepare
 from torchicon.training.step import Step
 
 SMALL = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}

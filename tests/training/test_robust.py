@@ -16,8 +16,8 @@ from torchicon.training import Encoder, train
 from torchicon.training.checkpoints import last_whole
 from torchicon.training.folder import remove_run
 from torchicon.training.module import NonFiniteLoss
+from torchicon.training.prepare import prepare
 from torchicon.training.record import Record, read_record
-from torchicon.training.run import prepare
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def test_a_full_disk_is_said(squares, tmp_path, monkeypatch):
     def full(*arguments, **named):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("torchicon.training.encoder.save_file", full)
+    monkeypatch.setattr("torchicon.training.encoder.serialized", full)
     with pytest.raises(DataError, match="No space left on device"):
         train(config_of("SimCLR", squares), tmp_path / "run")
 
@@ -153,7 +153,7 @@ def test_force_removes_a_run_and_nothing_else(trained, tmp_path):
     ("method", "given_", "message"),
     [
         ("SupCon", {}, "learns from label, which the data do not give"),
-        ("CRLC", {}, "how many clusters"),
+        ("CRLC", {"clusters": None}, "how many clusters"),
         ("SNE graph embedding", {}, "learns from a graph"),
         ("SimCLR", {"batch_size": 100}, "48 samples fill no batch of 100"),
         ("SimCLR", {"mapper": "resnet19"}, "Did you mean 'resnet18'"),

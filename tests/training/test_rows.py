@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from torchicon import TABLE, find
 from torchicon.data import DataError
 from torchicon.training.module import names_of
-from torchicon.training.run import prepare, train
+from torchicon.training.prepare import prepare
+from torchicon.training.run import train
 from torchicon.training.step import Batch, Step
 
 # What these ask for is no matter of an encoder and a batch, and the message says so.

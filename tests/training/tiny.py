@@ -15,6 +15,7 @@ SMALL = {
     "log_every": 1,
     "evaluate_every": 0,
     "sampled": 8,
+    "clusters": 4,
     "close_runs": 2,
     "accelerator": "cpu",
 }

@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.table import Table as Grid
 
-from torchicon.cli.options import DebugOption, QuietOption, RunDataOption, ThreadsOption
+from torchicon.cli.options import DebugOption, QuietOption, RunDataOption, SplitOption, ThreadsOption
 from torchicon.cli.run import reported
 
 EPILOG = """
@@ -28,6 +26,7 @@ def evaluate(
         str | None,
         typer.Option("--labels", metavar="COLUMN", help="Of both; the run's own when omitted.", show_default=False),
     ] = None,
+    split: SplitOption = "train",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="A JSON file for the scores.")
     ] = None,
@@ -37,18 +36,25 @@ def evaluate(
 ) -> None:
     """Score a trained encoder: nearest neighbors, linear probes, clusters, and what can be said without labels.
 
-    Probes and neighbors learn from the data that the run was trained on.
-    Without --data, every fifth of those is asked about, and the others answer.
+    Probes and neighbors learn from the data that the run was trained on, and are asked about --data.
+    Without --data a fifth of the run's own is asked about, and the others answer.
+    If the run knew no labels, so it is within --data.
     """
     with reported(quiet=quiet, debug=debug, threads=threads) as run:
+        from torchicon.cli.training import score_table
         from torchicon.data import write_json
         from torchicon.training.encoder import Encoder
         from torchicon.training.evaluate import thorough
         from torchicon.training.folder import read_run
-        from torchicon.training.run import data_of, device_of
+        from torchicon.training.prepare import data_of
+        from torchicon.training.run import device_of
 
         config = read_run(folder)
-        config = replace(config, labels=labels or config.labels, test=data or config.test)
+        if data is not None and config.labels is None:  # nothing of the run's own has labels to learn from
+            config = replace(config, data=data, split=split, labels=labels, limit=None, test=None)
+        else:
+            config = replace(config, labels=labels or config.labels)
+            config = config if data is None else replace(config, test=data, test_split=split)
         device = device_of(config.accelerator)
         encoder = Encoder.from_pretrained(folder).to(device)
         with run.step("reading"):
@@ -56,12 +62,9 @@ def evaluate(
         with run.step("evaluating"):
             scores = thorough(encoder, samples, test, policy=config.view_policy(), seed=config.seed, device=device)
         if output is not None:
-            options = {"--data": data, "--labels": labels, "-o": str(output)}
+            options = {"--data": data, "--split": split if data else None, "--labels": labels, "-o": str(output)}
             given = [word for name, value in options.items() if value is not None for word in (name, value)]
             write_json(output, scores | {"command": shlex.join(["torchicon", "evaluate", str(folder), *given])})
-        grid = Grid("", "", box=SIMPLE_HEAD)
-        for name, value in scores.items():
-            grid.add_row(name.replace("_", " "), f"{value:.4g}")
-        run.print(grid)
+        run.print(score_table(scores))
         for note in run.notes:
             run.print(f"Note: {note}")

@@ -4,21 +4,26 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 import typer
+from numpy.typing import NDArray
+from torch.nn import functional
 
-from torchicon.cli.options import DebugOption, QuietOption, RunDataOption, ThreadsOption
+from torchicon.cli.options import DebugOption, QuietOption, RunDataOption, SplitOption, ThreadsOption
 from torchicon.cli.run import reported
 from torchicon.data import DataError
 
 EPILOG = """
 [bold]Examples[/]
 
-torchicon features run --data photos/ -o features.npy
+torchicon features run --data photos/ -o features.npz
 
 torchicon features --model facebook/dinov2-base --data photos/ -o features.npz --labels folder
 
 torchicon cluster features.npz -k 10 --labels label -o clusters
 """
+
+_PICTURES, _SIDE = 50_000, 48  # pictures that go into a file, and their pixels a side
 
 
 def features(
@@ -26,8 +31,9 @@ def features(
         Path | None, typer.Argument(metavar="RUN", help="Folder of a `torchicon train`.", show_default=False)
     ] = None,
     data: RunDataOption = None,
+    split: SplitOption = "train",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="A .npy file, or .npz to keep labels too.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="A .npz file, or .npy for the features alone.")
     ] = None,
     model: Annotated[
         str | None,
@@ -46,7 +52,8 @@ def features(
 ) -> None:
     """Write the features of every sample, (n, d) in float32, in the order of the data.
 
-    A .npz file holds X, and the labels as label where there are any.
+    A .npz file holds X, the samples' names, small pictures of up to 50,000 of them, and the labels where there are any:
+    `torchicon cluster` and `torchicon embed` show them.
     """
     with reported(quiet=quiet, debug=debug, threads=threads) as run:
         from torchicon.data.samples import read_samples
@@ -64,7 +71,7 @@ def features(
         source = data or (None if config is None else config.data)
         if source is None:
             raise DataError("there is nothing to take features of", "--data", "Give --data SOURCE.")
-        asked: dict[str, Any] = {"labels": labels}
+        asked: dict[str, Any] = {"labels": labels, "split": split}
         if config is not None and data is None:
             asked = {"labels": labels or config.labels, "split": config.split, "limit": config.limit}
         with run.step("reading"):
@@ -81,8 +88,22 @@ def features(
         arrays: dict[str, Any] = {"X": made}
         if samples.labels is not None:
             arrays["label"] = np.array([*samples.classes, ""])[samples.labels]
+        arrays["name"] = np.array(samples.names)
+        if samples.pixels is not None and len(samples) <= _PICTURES:
+            arrays["images"] = _thumbnails(samples.pixels)
         with atomic(output) as temporary, temporary.open("wb") as file:
             np.save(file, made) if output.suffix == ".npy" else np.savez(file, **arrays)
         for note in run.notes:
             run.print(f"Note: {note}")
         run.print(f"{made.shape[0]} x {made.shape[1]} features: {output}")
+
+
+def _thumbnails(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Pictures (n, 3, h, w) as (n, side, side, 3), no larger than a report shows them."""
+    small = [
+        functional.interpolate(torch.from_numpy(part).float(), (_SIDE, _SIDE), mode="area").round().byte().numpy()
+        if pixels.shape[3] > _SIDE
+        else part
+        for part in np.array_split(pixels, max(1, len(pixels) // 1000))
+    ]
+    return np.ascontiguousarray(np.concatenate(small).transpose(0, 2, 3, 1))

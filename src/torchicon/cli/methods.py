@@ -58,6 +58,7 @@ def _show(method: Method) -> None:
         "mapper": method.mapper,
         "candidates": method.candidates,
         "constants": method.constants,
+        "settings": ", ".join(f"{name} {value}" for name, value in method.settings.items()),
         "claim": f"{type(method.claim).__name__}: {claim_of(method.claim)[1]}",
         "row": home(method),
         "oracle": _where(method),

@@ -46,6 +46,9 @@ RunDataOption = Annotated[
     str | None,
     typer.Option("--data", metavar="SOURCE", help="The run's own data when omitted.", show_default=False),
 ]
+SplitOption = Annotated[
+    str, typer.Option("--split", metavar="NAME", help="Of --data, where that is a Hugging Face data set.")
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Anything else, such as lr=0.1 or temperature=0.2."),

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.table import Table as Grid
 
 from torchicon.cli.options import DataOption, DebugOption, ForceOption, QuietOption, SetOption
 from torchicon.cli.run import Run, reported
@@ -61,7 +59,9 @@ def train(
     ] = False,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of everything random.", show_default=False)] = None,
     devices: Annotated[int | None, typer.Option("--devices", min=1, help="Of each node.", show_default=False)] = None,
-    nodes: Annotated[int | None, typer.Option("--nodes", min=1, show_default=False)] = None,
+    nodes: Annotated[
+        int | None, typer.Option("--nodes", min=1, help="Machines that share a batch.", show_default=False)
+    ] = None,
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="Of the CPU; all when omitted.", show_default=False)
     ] = None,
@@ -101,12 +101,19 @@ def _train(
     from torchicon.cli.training import asked, bar, finish
     from torchicon.training import train as train_encoder
     from torchicon.training.folder import is_main, remove_run
-    from torchicon.training.run import data_of
+    from torchicon.training.prepare import data_of
 
     wanted = asked(method, output, given, assign, config=config, resume=resume)
     run.quiet = run.quiet or not is_main()
     with run.step("reading"):
         samples, test = data_of(wanted)
+    for note in [*samples.notes, *(f"Skipped: {name}." for name in samples.skipped)]:
+        run.note(note)
+    batch = wanted.batch_of(len(samples))
+    run.print(
+        f"{len(samples)} samples in batches of {batch}: {max(1, len(samples) // batch)} steps an epoch, "
+        f"{wanted.epochs} epochs. Every step is in {output / 'metrics.csv'}."
+    )
     if force and not resume and is_main():
         remove_run(output)
     with run.step("training", own_bar=True), bar(run) as tell:
@@ -114,12 +121,7 @@ def _train(
     if not is_main():
         return
     command = shlex.join(["torchicon", "train", "--config", str(output / "config.json"), "-o", "DIR"])
-    scores, untrained = finish(run, wanted, output, samples, test, command=command)
-    grid = Grid("", "trained", "untrained", box=SIMPLE_HEAD)
-    for name, value in scores.items():
-        before = untrained.get(name)
-        grid.add_row(name.replace("_", " "), f"{value:.4g}", "" if before is None else f"{before:.4g}")
-    run.print(grid)
+    finish(run, wanted, output, samples, test, command=command)
     for note in run.notes:
         run.print(f"Note: {note}")
     run.print(f"Report: {output / 'report.html'}")

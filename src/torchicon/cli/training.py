@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from rich.box import SIMPLE_HEAD
 from rich.progress import Progress
+from rich.table import Table as Grid
 
 from torchicon.cli import mapping
 from torchicon.cli.run import Run
@@ -21,7 +24,7 @@ from torchicon.training.parsing import assignments
 from torchicon.training.record import read_record
 from torchicon.training.run import device_of
 from torchicon.viz.curves import curve_figure
-from torchicon.viz.training import write_training_report
+from torchicon.viz.training import MEASURES, write_training_report
 
 _MAPPED = 3000  # samples on the report's map
 
@@ -66,12 +69,9 @@ def bar(run: Run) -> Iterator[Callable[[int, int, dict[str, float]], None]]:
 
 def finish(
     run: Run, config: TrainConfig, folder: Path, samples: Samples, test: Samples | None, *, command: str
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Score the encoder on the run's data, draw its curves and its map, and write the report.
-
-    Returns:
-        The scores, and those of them that were measured before the training.
-    """
+) -> None:
+    """Score the encoder on the run's data, draw its curves and its map, and write the report."""
+    torch.set_num_threads(1)  # what follows is small, and threads wait for each other where others work too
     with run.step("evaluating"):
         device = device_of(config.accelerator)
         encoder = Encoder.from_pretrained(folder).to(device)
@@ -84,14 +84,16 @@ def finish(
         for name, value in row.items()
         if name not in ("step", "epoch") and value
     }
+    run.print(score_table(scores, untrained))
     curves = {
         name: (np.array([int(row["step"]) for row in evaluations]), np.array([float(row[name]) for row in evaluations]))
         for name in untrained
     }
     metrics = read_record(folder / "metrics.csv")
     loss = (np.array([int(row["step"]) for row in metrics]), np.array([float(row["loss"]) for row in metrics]))
-    shown = samples.take(slice(_MAPPED))
+    shown = samples.draw(_MAPPED)
     features = features_of(encoder, shown, device=device)
+    run.print("Drawing the map of the features ...")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of a map of few rows
         places = mapping.fit_map(run, Path(config.data), features, perplexity=None, seed=config.seed).embedding_
@@ -127,4 +129,18 @@ def finish(
         curve_figure({name: curve}, ylabel=name.replace("_", " "), smooth=False).savefig(
             figures / f"{name}.png", dpi=150
         )
-    return scores, untrained
+
+
+def score_table(scores: dict[str, float], untrained: dict[str, float] | None = None) -> Grid:
+    """Scores as the terminal shows them: shares in percent, and beside them those before the training."""
+    grid = Grid("", "trained", *([] if untrained is None else ["untrained"]), box=SIMPLE_HEAD)
+    for name, value in scores.items():
+        measure = MEASURES.get(name)
+        percent = measure is not None and measure.unit == "share"
+        shown = [
+            "" if number is None else f"{100 * number:.1f} %" if percent else f"{number:.4g}"
+            for number in (value, *([] if untrained is None else [untrained.get(name)]))
+        ]
+        unit = f" ({measure.unit})" if measure is not None and measure.unit and not percent else ""
+        grid.add_row(name.replace("_", " ") + unit, *shown)
+    return grid

@@ -19,7 +19,7 @@ from torchicon.data.sources import Asked, Source, open_source
 _FORMAT = 1  # of the pixels in the cache: raised when decoding changes
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Samples:
     """n samples: pictures or features, and what comes with them.
 
@@ -53,6 +53,12 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def __repr__(self) -> str:
+        arrays = ("pixels", "features", "labels", "metadata", "edges")
+        there = {name: getattr(self, name) for name in arrays}
+        shapes = ", ".join(f"{name} {tuple(a.shape)}" for name, a in there.items() if a is not None)
+        return f"Samples({len(self)} of {self.source!r}: {shapes})"
 
     @property
     def rows(self) -> NDArray[np.uint8] | NDArray[np.float32]:
@@ -92,6 +98,12 @@ class Samples:
             weights=weights,
             names=[self.names[row] for row in rows],
         )
+
+    def draw(self, count: int, *, seed: int = 0) -> "Samples":
+        """``count`` of the samples, drawn at random and in their order; all of them if there are no more."""
+        if count >= len(self):
+            return self
+        return self.take(np.sort(np.random.default_rng(seed).permutation(len(self))[:count]))
 
     def fingerprint(self) -> dict[str, Any]:
         """What these samples are: n, the shapes, and a sha256 that does not depend on where they lie.

@@ -162,6 +162,8 @@ def _from_disk(path: Path, asked: Asked) -> Source:
 
 
 def _from_hub(name: str, asked: Asked) -> Source:
+    if "/" not in name:
+        raise DataError("does not exist", name, "Check the path. An id of the Hugging Face hub reads owner/name.")
     fix = "No path of this name exists; if it is an id of the Hugging Face hub, check it, the split and the network."
     with _datasets(name, fix) as datasets:
         found = datasets.load_dataset(name, split=asked.split)

@@ -133,11 +133,15 @@ def _found(name: str, what: str, load: Callable[[], Any]) -> Any:
 def _preprocessing(name: str) -> dict[str, Any]:
     """How the model's pictures are prepared; empty where it does not say."""
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
+    unknown = None
     for file in _PREPROCESSING:
         try:
             path = Path(name) / file if Path(name).is_dir() else Path(hf_hub_download(name, file))
+        except LocalEntryNotFoundError as error:  # a kind of the next, but it means that nobody could be asked
+            unknown = error
+            continue
         except EntryNotFoundError:
             continue
         if path.is_file():
@@ -145,6 +149,8 @@ def _preprocessing(name: str) -> dict[str, Any]:
             content = content.get("image_processor", content)
             if "image_mean" in content:
                 return content
+    if unknown is not None:
+        raise ValueError(f"How {name} wants its pictures is not known offline. Ask for it once with a network.")
     return {}
 
 

@@ -21,6 +21,7 @@ from torchicon.training.recipes import defaults_of
 _VIEW_FIELDS = tuple(field.name for field in dataclasses.fields(View))
 _BY_THE_RUN = ("iterations",)  # settings of a row that follow from the length of the training
 _BATCH = 256
+_STEPS, _SMALL = 8, 32  # of an epoch of few samples, as long as a batch has so many
 _BALL = 4096 / 50_000  # of the bank: Wu et al. 2020 on CIFAR-10
 
 
@@ -42,7 +43,7 @@ class TrainConfig:
         test: labeled samples to report accuracies on, in the same format as ``data``.
         test_split: of a Hugging Face dataset ``test``.
         neighbors: let half of a batch be drawn from the so many nearest neighbors of the other half, for methods whose
-            positives are neighbors; by ``metadata`` where there is some, else by the samples themselves.
+            positives are neighbors; by ``metadata`` where there is some, else by the features.
         known: share of the labels that semi-supervised methods may see.
         settings: the method's constants, such as ``{"temperature": 0.1}``.
         views: name of a policy: none, simclr, simclr-small, moco-v3, crlc or wu.
@@ -65,9 +66,10 @@ class TrainConfig:
         head_layers: linear maps of the projection head.
         head_hidden: its hidden units; as many as features when omitted.
         head_last_norm: end the projection head with a batch normalization.
-        clusters: of cluster heads, or prototypes of self-distillation; the number of classes when omitted.
+        clusters: of cluster heads, or prototypes; methods that learn from labels know the number of classes.
         heads: cluster heads side by side.
-        teacher_momentum: of the averaged teacher; it rises to 1 along a cosine.
+        teacher_momentum: of the averaged teacher.
+        teacher_schedule: cosine, along which the momentum rises to 1, or constant.
         bank_rate: share of the old row that an update of the memory bank keeps.
         queue_size: keys of MoCo's queue; 4096 when omitted, or half of fewer samples.
         sampled: rows that are drawn from the bank, for methods that draw.
@@ -82,7 +84,7 @@ class TrainConfig:
         warmup_epochs: with a learning rate that rises linearly; a tenth of all, at most 10, when omitted.
         clip: the largest norm of the gradient; unlimited when omitted.
         epochs: passes over the data.
-        batch_size: samples a step, over all devices together; 256 when omitted, or all of fewer.
+        batch_size: samples a step, over all devices together; 256 when omitted, or an eighth of fewer than 2048.
         seed: of everything that is drawn.
         precision: 32, or bf16 for mixed precision.
         compile: let torch.compile translate the encoder.
@@ -139,6 +141,7 @@ class TrainConfig:
     clusters: int | None = None
     heads: int = 1
     teacher_momentum: float = 0.99
+    teacher_schedule: Literal["cosine", "constant"] = "cosine"
     bank_rate: float = 0.5
     queue_size: int | None = None
     sampled: int = 4096
@@ -218,8 +221,8 @@ class TrainConfig:
         least = {
             "image_size": 8, "limit": 2, "neighbors": 1, "width": 1, "dimensions": 1, "head_layers": 1,
             "head_hidden": 1, "clusters": 2, "heads": 1, "queue_size": 1, "sampled": 1, "close_runs": 1,
-            "close_clusters": 2, "close_every": 1, "lr": 0.0, "weight_decay": 0.0, "warmup_epochs": 0.0, "clip": 0.0,
-            "epochs": 0, "batch_size": 2, "seed": 0, "devices": 1, "nodes": 1, "threads": 1, "log_every": 1,
+            "close_clusters": 2, "close_every": 1, "lr": 0.0, "weight_decay": 0.0, "warmup_epochs": 0.0, "clip": 1e-9,
+            "epochs": 1, "batch_size": 2, "seed": 0, "devices": 1, "nodes": 1, "threads": 1, "log_every": 1,
             "evaluate_every": 0, "checkpoint_every": 1,
         }  # fmt: skip
         for name, bound in least.items():
@@ -229,9 +232,13 @@ class TrainConfig:
         for name in ("known", "momentum", "teacher_momentum", "bank_rate"):
             if not 0 <= getattr(self, name) <= 1:
                 raise DataError(f"{name} must lie in [0, 1], got {getattr(self, name)}", "config", "Give a share.")
+        if self.bank_rate == 1:
+            raise DataError("bank_rate 1 would never update the memory bank", "config", "Give less.")
+        if self.accelerator == "cuda" and not torch.cuda.is_available():
+            raise DataError("there is no CUDA device here", "accelerator", "Set accelerator=auto.")
         if self.test is not None and (self.test, self.test_split) == (self.data, self.split):
             raise DataError(
-                "test is the data themselves", "config", "Leave it out: then every fifth sample is asked about."
+                "test is the data themselves", "config", "Leave it out: then a fifth of the samples is asked about."
             )
         if self.views not in POLICIES:
             raise DataError(f"there are no views {self.views!r}", "config", suggest(self.views, list(POLICIES)))
@@ -249,10 +256,12 @@ class TrainConfig:
     def row(self, *, n: int, iterations: int) -> Method:
         """The method with this config's settings, for a training of so many steps on n samples.
 
-        A ball whose size is not given holds as large a share of the bank as the paper's on CIFAR-10.
+        A ball whose size is not given holds as large a share of the bank as the paper's on CIFAR-10; VINCE draws half
+        of that many rows from as many.
         """
         method = find(self.method)
-        follows = {"iterations": max(1, iterations), "size": max(2, round(_BALL * n))}
+        ball = max(2, round(_BALL * n))
+        follows = {"iterations": max(1, iterations), "size": ball, "drawn_from": ball, "negatives": ball // 2}
         return method.at(**{name: value for name, value in follows.items() if name in method.settings} | self.settings)
 
     def batch_of(self, n: int) -> int:
@@ -260,7 +269,7 @@ class TrainConfig:
         if self.batch_size is not None:
             return self.batch_size
         ranks = self.devices * self.nodes
-        return max(ranks, min(_BATCH, n) // ranks * ranks)
+        return max(ranks, min(_BATCH, max(n // _STEPS, min(n, _SMALL))) // ranks * ranks)
 
     def view_policy(self) -> tuple[View, ...]:
         """The views, with the steps that this config changes."""

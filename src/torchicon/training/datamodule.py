@@ -121,6 +121,8 @@ class IConDataModule(pl.LightningDataModule):
 
     def __init__(self, samples: Samples, config: TrainConfig) -> None:
         super().__init__()
+        if len(samples) < 2:
+            raise DataError("has one sample, and it takes two to compare", samples.source, "Give more.")
         self.samples, self.config = samples, config
         self.columns = columns_of(samples, known=config.known, seed=config.seed)
         self.neighbors = None if config.neighbors is None else _nearest(samples, config.neighbors)
@@ -164,8 +166,10 @@ def _nearest(samples: Samples, k: int) -> Tensor:
     """(n, k) the nearest others of each sample, by the cosine."""
     if k >= len(samples):
         raise DataError(f"{len(samples)} samples have no {k} neighbors", "neighbors", "Give fewer.")
-    x = samples.rows.reshape(len(samples), -1) if samples.metadata is None else samples.metadata
-    return KNN(k, "cosine")(torch.from_numpy(np.asarray(x, np.float32))).columns.reshape(len(samples), k)
+    x = samples.features if samples.metadata is None else samples.metadata
+    if x is None:
+        raise DataError("gives nothing to find neighbors by", samples.source, "Give features, or metadata=COLUMN.")
+    return KNN(k, "cosine")(torch.from_numpy(x)).columns.reshape(len(samples), k)
 
 
 def _graph(samples: Samples) -> tuple[Tensor, Tensor, Tensor] | None:
@@ -175,9 +179,8 @@ def _graph(samples: Samples) -> tuple[Tensor, Tensor, Tensor] | None:
     proper = samples.edges[:, 0] != samples.edges[:, 1]
     one, other = samples.edges[proper].T
     weights = np.ones(len(one), np.float32) if samples.weights is None else samples.weights[proper]
-    rows, columns = np.concatenate([one, other]), np.concatenate([other, one])
-    n = len(samples)
-    graph = csr_array((np.concatenate([weights, weights]), (rows, columns)), shape=(n, n))
+    listed = csr_array((weights, (one, other)), shape=(len(samples), len(samples)))
+    graph = listed.maximum(listed.T).tocsr()
     return tuple(torch.from_numpy(part) for part in (graph.indptr, graph.indices, graph.data))  # type: ignore[return-value]
 
 

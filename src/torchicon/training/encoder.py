@@ -9,7 +9,8 @@ from typing import Any, Self, final
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialized
 from torch import Tensor, nn
 
 from torchicon.data import DataError, write_json
@@ -66,7 +67,10 @@ class Encoder(nn.Module):
 
     def split(self, samples: Tensor) -> Tensor:
         """What the networks see, before it is normalized: pictures as they are, or in CIELAB."""
-        return torch.cat(lab(samples), 1) if len(self.networks) == 2 else samples
+        if len(self.networks) == 1:
+            return samples
+        with torch.autocast(samples.device.type, enabled=False):
+            return torch.cat(lab(samples), 1)
 
     def parts(self, samples: Tensor) -> list[Tensor]:
         """Features of each part, (b, sizes[part])."""
@@ -97,12 +101,10 @@ class Encoder(nn.Module):
             DataError: the place cannot be written.
         """
         place = Path(folder)
-        tensors = {name: tensor.cpu().contiguous() for name, tensor in self.state_dict().items()}
-        try:
-            with atomic(place / _WEIGHTS) as temporary:
-                save_file(tensors, temporary)
-        except SafetensorError as error:
-            raise DataError(f"cannot be written ({error})", place / _WEIGHTS, "Name a place that has room.") from error
+        # cloned: the file takes no weights that share their memory
+        tensors = {name: tensor.cpu().contiguous().clone() for name, tensor in self.state_dict().items()}
+        with atomic(place / _WEIGHTS) as temporary:
+            temporary.write_bytes(serialized(tensors))  # its own save_file lets nobody else read
         write_json(place / _JSON, {"torchicon": 1, **self.recipe})
 
     @classmethod
@@ -116,7 +118,7 @@ class Encoder(nn.Module):
         try:
             recipe = json.loads((place / _JSON).read_text(encoding="utf-8"))
             tensors = load_file(place / _WEIGHTS)
-            with torch.random.fork_rng():  # what a network starts with is replaced at once
+            with torch.random.fork_rng(devices=[]):  # what a network starts with is replaced at once
                 encoder = cls({name: value for name, value in recipe.items() if name != "torchicon"})
             encoder.load_state_dict(tensors)
         except FileNotFoundError as error:

@@ -27,11 +27,12 @@ from torchicon.training.encoder import Encoder
 from torchicon.training.features import features_of, inputs
 
 _NEIGHBORS = 200  # that vote, of a training set of 4,000 or more; a twentieth of a smaller one
-_QUERIES = 5  # without test data every fifth sample asks the four others
+_QUERIES = 5  # without test data a fifth of the samples asks the others
 _BOUND_ROWS = 1024  # anchors of the bound and of alignment
 _SATURATED = 0.95
 
 Features = NDArray[np.float32]
+Parts = tuple[Features, NDArray[np.int64], Features, NDArray[np.int64]]  # to learn from, and to ask about
 
 
 def quick(encoder: nn.Module, train: Samples, test: Samples | None, device: torch.device | str) -> dict[str, float]:
@@ -40,7 +41,9 @@ def quick(encoder: nn.Module, train: Samples, test: Samples | None, device: torc
     found = {"effective_rank": effective_rank(of_train)}
     if train.labels is not None:
         of_test = None if test is None else features_of(encoder, test, device=device)
-        found["knn_accuracy"] = _knn(*_split(of_train, train, of_test, test))
+        parts = _split(of_train, train, of_test, test)
+        if _can_vote(parts):
+            found["knn_accuracy"] = _knn(parts)
     return found
 
 
@@ -58,7 +61,7 @@ def thorough(
     Args:
         encoder: samples to features.
         train: samples whose labels probes and neighbors learn from.
-        test: samples they are asked about; every fifth of ``train`` when omitted.
+        test: samples they are asked about; a fifth of ``train``, drawn at random, when omitted.
         policy: views whose agreement is measured.
         seed: of views and of the linear probe by SGD.
         device: where the encoder is.
@@ -73,23 +76,23 @@ def thorough(
     of_test = of_train if test is None else features_of(encoder, test, device=device)
     found: dict[str, Any] = {"effective_rank": effective_rank(of_test)}
     if _has_direction(of_test):
-        found["uniformity"] = uniformity(of_test[:_BOUND_ROWS])
+        found["uniformity"] = uniformity(np.random.default_rng(0).permutation(of_test)[:_BOUND_ROWS])
         if asked.pixels is not None:
             found |= _agreement(encoder, asked, policy, seed, device)
     if train.labels is not None:
-        x, x_labels, y, y_labels = _split(of_train, train, None if test is None else of_test, test)
-        found["knn_accuracy"] = _knn(x, x_labels, y, y_labels)
-        found["nearest_neighbor_accuracy"] = weighted_knn_accuracy(x, x_labels, y, y_labels, k=1)
-        found["logistic_accuracy"] = logistic_probe(x, x_labels, y, y_labels)
-        found["linear_accuracy"] = sgd_probe(x, x_labels, y, y_labels, seed=seed)
+        parts = _split(of_train, train, None if test is None else of_test, test)
+        if _can_vote(parts):
+            found["knn_accuracy"] = _knn(parts)
+            found["nearest_neighbor_accuracy"] = weighted_knn_accuracy(*parts, k=1)
+        if len(np.unique(parts[1])) > 1:  # one class leaves a probe nothing to tell apart
+            found["logistic_accuracy"] = logistic_probe(*parts)
+            found["linear_accuracy"] = sgd_probe(*parts, seed=seed)
     if encoder.clusters is not None:
         found |= _of_clusters(encoder, of_test, asked, device)
     return found
 
 
-def _split(
-    of_train: Features, train: Samples, of_test: Features | None, test: Samples | None
-) -> tuple[Features, NDArray[np.int64], Features, NDArray[np.int64]]:
+def _split(of_train: Features, train: Samples, of_test: Features | None, test: Samples | None) -> Parts:
     """Features and labels to learn from and to ask about; samples without a label take no part."""
     assert train.labels is not None
     known = train.labels >= 0
@@ -102,12 +105,17 @@ def _split(
         other = np.array([place.get(name, -1 - i) for i, name in enumerate(test.classes)])
         return of_train[known], train.labels[known], of_test[ask], other[test.labels[ask]]
     rows, labels = of_train[known], train.labels[known]
-    asks = np.arange(len(rows)) % _QUERIES == 0
+    asks = np.random.default_rng(0).permutation(len(rows)) % _QUERIES == 0
     return rows[~asks], labels[~asks], rows[asks], labels[asks]
 
 
-def _knn(x: Features, x_labels: NDArray[np.int64], y: Features, y_labels: NDArray[np.int64]) -> float:
-    return weighted_knn_accuracy(x, x_labels, y, y_labels, k=max(1, min(_NEIGHBORS, len(x) // 20)))
+def _can_vote(parts: Parts) -> bool:
+    """Whether there are neighbors: a row of zeros has none."""
+    return _has_direction(parts[0]) and _has_direction(parts[2])
+
+
+def _knn(parts: Parts) -> float:
+    return weighted_knn_accuracy(*parts, k=max(1, min(_NEIGHBORS, len(parts[0]) // 20)))
 
 
 def _has_direction(features: Features) -> bool:
@@ -118,11 +126,11 @@ def _has_direction(features: Features) -> bool:
 def _agreement(
     encoder: nn.Module, samples: Samples, policy: tuple[View, ...], seed: int, device: torch.device | str
 ) -> dict[str, float]:
-    """Of two views of the first samples: alignment, and the InfoNCE bound by cosines at temperature 0.1."""
+    """Of two views of some samples: alignment, and the InfoNCE bound by cosines at temperature 0.1."""
     generator = torch.Generator().manual_seed(seed)
     made: list[list[Features]] = [[], []]
     encoder.eval()
-    for pictures in inputs(samples.take(slice(_BOUND_ROWS)), 256):
+    for pictures in inputs(samples.draw(_BOUND_ROWS), 256):
         for side in range(2):
             view = policy[side % len(policy)]
             seen = view.apply(pictures.to(device), view.draw(len(pictures), generator))

@@ -20,8 +20,9 @@ def features_of(
     """What a network makes of samples, (n, n_features); it is in evaluation mode meanwhile.
 
     Raises:
-        DataError: a feature is not finite.
+        DataError: samples of a kind that the network does not take, or a feature that is not finite.
     """
+    _require_kind(network, samples)
     trained = network.training
     network.eval()
     try:
@@ -37,6 +38,17 @@ def features_of(
             "If it was trained just now, lower lr or give clip=1.",
         )
     return features
+
+
+def _require_kind(network: nn.Module, samples: Samples) -> None:
+    """Pictures for a network of pictures, and as many features as the other learned from."""
+    mean = getattr(network, "mean", None)
+    if mean is None:
+        return
+    wanted = "pictures" if mean.ndim == 3 else f"{len(mean)} features"
+    held = "pictures" if samples.pixels is not None else f"{samples.rows.shape[1]} features"
+    if wanted != held:
+        raise DataError(f"holds {held}, and the encoder takes {wanted}", samples.source, "Give what it was trained on.")
 
 
 def inputs(samples: Samples, batch_size: int) -> Iterator[Tensor]:

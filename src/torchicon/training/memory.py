@@ -51,7 +51,13 @@ class Teacher(Part):
         student = _Student(facts.encoder, head, prototypes)
         self._student = [student]  # in a list, so that its weights are not saved a second time
         start, total = facts.config.teacher_momentum, max(1, facts.iterations)
-        self.ema = EMATeacher(student, lambda t: 1 - (1 - start) * (math.cos(math.pi * min(t / total, 1)) + 1) / 2)
+        self.ema = EMATeacher(
+            student,
+            start
+            if facts.config.teacher_schedule == "constant"
+            else lambda t: 1 - (1 - start) * (math.cos(math.pi * min(t / total, 1)) + 1) / 2,
+        )
+        self._frozen = facts.config.frozen
         if "center" in facts.names:
             self.register_buffer("center", torch.zeros(facts.clusters))
 
@@ -59,6 +65,8 @@ class Teacher(Part):
         """(v B, ...) without a gradient."""
         if name == "center":
             return self.center.clone()
+        if self._frozen:  # the student's encoder is in evaluation mode, and so is its copy
+            self.ema.module.encoder.eval()  # type: ignore[union-attr]
         made: Tensor = self.ema(torch.cat(step.views))
         return step.of_all_ranks(made, views=self.views)
 

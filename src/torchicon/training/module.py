@@ -40,6 +40,7 @@ PARTS: Mapping[type[Part], tuple[str, ...]] = {
 }
 _PROVIDED = {name: kind for kind, names in PARTS.items() for name in names}
 _DRAWN = 3  # the stream of random numbers that choose a text of several
+_DROPOUT = 1000  # the first of those that networks draw from, one for each rank
 _BOTH_MODALITIES = frozenset({"text", "text_logits", "rewrites"})
 _ONE_VIEW = frozenset({"index", "x", "caption", "prototypes", "weight"})  # what stands for a sample beside its views
 
@@ -201,9 +202,10 @@ class IConModule(pl.LightningModule):
         mine = self._mine(share)
         generator = torch.Generator().manual_seed(seed_of(self.config.seed, batch.iteration, 0))
         views = []
-        for number in range(self.n_views):
-            view = policy[number % len(policy)]
-            views.append(view.apply(samples, part_drawn(view.draw(share * world_size(), generator), mine)))
+        with torch.autocast(samples.device.type, enabled=False):  # half precision has no places between pixels
+            for number in range(self.n_views):
+                view = policy[number % len(policy)]
+                views.append(view.apply(samples, part_drawn(view.draw(share * world_size(), generator), mine)))
         return views
 
     @staticmethod
@@ -219,7 +221,7 @@ class IConModule(pl.LightningModule):
         """Dropout and whatever else draws from torch's own generator does so by the step's number."""
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
-            torch.manual_seed(seed_of(self.config.seed, iteration, 1 + rank()))
+            torch.manual_seed(seed_of(self.config.seed, iteration, _DROPOUT + rank()))
             yield
 
 

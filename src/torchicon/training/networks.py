@@ -62,6 +62,11 @@ def is_pretrained(mapper: str) -> bool:
     return ":" not in mapper and ("/" in mapper or Path(mapper).is_dir())
 
 
+def is_ours(mapper: str) -> bool:
+    """Whether a mapper is one of this library's networks."""
+    return mapper in _RESNETS or mapper in _OF_FEATURES
+
+
 def of_features(mapper: str) -> bool:
     """Whether a mapper takes features, not pictures."""
     return mapper in _OF_FEATURES
@@ -95,17 +100,27 @@ def _imported(place: str, size: int) -> nn.Module:
     sys.path.insert(0, os.getcwd())  # a command line is not run from the folder it is installed in
     try:
         made = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError) as error:
         raise DataError(
             f"cannot be imported ({error})", place, "Write MODULE:NAME of something on the path."
         ) from error
     finally:
         sys.path[:] = before
-    network = made() if inspect.isclass(made) or not isinstance(made, nn.Module) else made
+    try:
+        network = made() if inspect.isclass(made) or not isinstance(made, nn.Module) else made
+    except TypeError as error:
+        raise DataError(f"cannot be called without arguments ({error})", place, "Name one that can.") from error
     if not isinstance(network, nn.Module):
         raise DataError(f"is no nn.Module but a {type(network).__name__}", place, "Name a class or a function.")
     if not hasattr(network, "n_features"):
-        with torch.no_grad():
-            network.eval()
-            network = _Features(network, int(network(torch.zeros(1, 3, size, size)).shape[1]))
+        try:
+            with torch.no_grad():
+                features = network.eval()(torch.zeros(1, 3, size, size))
+        except RuntimeError as error:
+            raise DataError(
+                f"does not take pictures (1, 3, {size}, {size}): {error}",
+                place,
+                "Set image_size, or the network right.",
+            ) from error
+        network = _Features(network, int(features.shape[1]))
     return network

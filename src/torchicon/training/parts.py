@@ -62,14 +62,14 @@ class Facts:
 
     @property
     def clusters(self) -> int:
-        """Of cluster heads and prototypes.
+        """Of cluster heads and prototypes. Only methods that learn from labels take their number from them.
 
         Raises:
-            DataError: neither a number of clusters nor labels are given.
+            DataError: it is not given.
         """
         if self.config.clusters is not None:
             return self.config.clusters
-        if self.classes == 0:
+        if self.classes == 0 or "label" not in self.names:
             raise DataError("says not how many clusters to learn", "config", "Give clusters, such as clusters=10.")
         return self.classes
 
@@ -92,6 +92,9 @@ class Part(nn.Module, ABC):
         """Bring this part up to date, before an epoch."""
 
 
+_COLUMNS = {"label": "labels=COLUMN, or labels=folder for class folders", "metadata": "metadata=COLUMN"}
+
+
 @final
 class Given(Part):
     """What the batch brings along: image, index, label, and the columns of the data."""
@@ -107,7 +110,7 @@ class Given(Part):
             raise DataError(
                 f"{facts.config.method} learns from {' and '.join(missing)}, which the data do not give",
                 facts.config.data,
-                "Name the column: " + ", ".join(f"{'labels' if c == 'label' else c}=COLUMN" for c in missing) + ".",
+                "Name them: " + ", ".join(_COLUMNS[column] for column in missing) + ".",
             )
 
     def make(self, name: str, step: Step) -> Tensor:
@@ -116,7 +119,10 @@ class Given(Part):
             return step.of_all_ranks(as_input(step.batch.samples.flatten(1)))
         if name == "index":
             return step.of_all_ranks(step.batch.index)
-        column = step.of_all_ranks(step.batch.index) if name == "image" else step.everyone(self._COLUMN[name])
+        index = step.of_all_ranks(step.batch.index)
+        column = index if name == "image" else step.everyone(self._COLUMN[name])
+        if name == "label":  # nobody is known to be alike to one without a label, but its own views
+            column = torch.where(column < 0, -1 - index, column)
         return torch.cat([column] * self.views)
 
 

@@ -12,9 +12,12 @@ _BANK: Mapping[str, Any] = {"views": "wu", "lr": 0.03, "schedule": "step", "weig
 _CLIP: Mapping[str, Any] = {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.1}
 # SimCLR enters the sum ten times, so a tenth of the rate is what moves the encoder as fast.
 _CRLC: Mapping[str, Any] = {"views": "crlc", "lr": 0.03}
+_NEIGHBORS: Mapping[str, Any] = {"neighbors": 20, "settings": {"k": 1}}  # the one that is drawn is the positive
 
 RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
+        "MoCo": {"teacher_momentum": 0.999, "teacher_schedule": "constant"},
+        "DINO": {"clusters": 4096},  # the paper's 65,536 are for ImageNet
         # heads of its code for residual networks; those for vision transformers have a layer more
         "MoCo v3": {"views": "moco-v3", "head_last_norm": True},
         "IR (InfoNCE)": _BANK,
@@ -36,8 +39,11 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "CRLC": _CRLC,
         "CRLC, semi-supervised": _CRLC,
         "CRLC, sub-heads": {"views": "crlc", "heads": 10},
-        # the drawn neighbor is the positive
-        "CRLC, two-stage": {"neighbors": 20, "settings": {"k": 1}},
+        "CRLC, two-stage": _NEIGHBORS,
+        "InfoNCE clustering": _NEIGHBORS,
+        "InfoNCE clustering (by point)": _NEIGHBORS,
+        "DCD": _NEIGHBORS,
+        "TEMI": _NEIGHBORS,
         "LGSimCLR": {"neighbors": 1},
         "t-SimCNE": {"dimensions": 2},
     }

@@ -34,7 +34,7 @@ class Record:
 
     def __init__(self, path: Path, columns: Iterable[str], *, step: int = 0) -> None:
         self.path, self.columns = path, tuple(columns)
-        kept = [row for row in read_record(path) if int(row["step"]) <= step]
+        kept = [row for row in read_record(path) if int(row["step"]) <= step] if step else []
         with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self.columns, restval="", extrasaction="ignore")
             writer.writeheader()

@@ -89,8 +89,13 @@ def sweep(
         import ray
         from ray import tune
         from ray.tune.schedulers import ASHAScheduler
+        from ray.tune.search import BasicVariantGenerator
     except ModuleNotFoundError as error:
         raise DataError("needs Ray", "torchicon sweep", "Install it with: pip install 'torchicon[sweep]'.") from error
+    if metric not in (RANK, "knn_accuracy") or (metric != RANK and config.labels is None):
+        raise DataError(
+            f"nothing is measured by the name of {metric!r}", "--metric", f"Take {RANK}, or with labels knn_accuracy."
+        )
     if output.exists() and any(output.iterdir()):
         raise DataError("exists and is not empty", output, "Name another folder.")
     (output / "trials").mkdir(parents=True, exist_ok=True)
@@ -122,6 +127,7 @@ def sweep(
             tune.with_resources(trial, {"cpu": min(config.threads, os.cpu_count() or 1), "gpu": gpus}),
             param_space=draws,
             tune_config=tune.TuneConfig(
+                search_alg=BasicVariantGenerator(random_state=config.seed),
                 metric=metric,
                 mode="max",
                 num_samples=trials,
