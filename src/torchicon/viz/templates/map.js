@@ -45,7 +45,7 @@ function resize() {
   const scale = Math.min(room(width, box[2] - box[0]), room(height, box[3] - box[1]));
   home = { x: (box[0] + box[2]) / 2, y: (box[1] + box[3]) / 2, scale: Number.isFinite(scale) ? scale : 1 };
   if (atHome) view = { ...home };
-  redraw();
+  draw(); // at once: a canvas that is resized is empty until it is drawn
 }
 
 function nearest(x, y, reach) {
