@@ -36,7 +36,7 @@ from PIL import Image
 from recording import processor, recorded
 
 from torchicon.training import Encoder, TrainConfig, evaluate_encoder, train
-from torchicon.training.prepare import data_of
+from torchicon.training.reading import data_of
 from torchicon.training.record import read_record
 
 HERE = Path(__file__).resolve().parent

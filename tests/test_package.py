@@ -15,9 +15,13 @@ HEAVY = ("lightning", "sklearn", "matplotlib", "faiss", "transformers", "scipy",
 HEAVY += ("triton", "torch._dynamo")  # a second of work that only a compiled or fused loss needs
 
 
-def test_import_is_light():
-    """``import torchicon`` loads torch and nothing heavy."""
-    code = f"import sys, torchicon; print([name for name in {HEAVY} if name in sys.modules])"
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [("torchicon", HEAVY), ("torchicon.cli.training", ("lightning", "transformers", "tensorboard"))],
+)
+def test_import_is_light(module, heavy):
+    """``import torchicon`` loads torch and nothing heavy, and a training's errors come before Lightning does."""
+    code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
     seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert seen.stdout.strip() == "[]"
 

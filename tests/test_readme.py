@@ -76,7 +76,7 @@ def test_the_commands_run(command, photos, tmp_path, monkeypatch):
     assert program == "torchicon"
     monkeypatch.chdir(tmp_path)
     np.save("features.npy", load_digits().data[:300])
-    np.save("learned.npy", load_digits().data[:300])
+    np.savez("learned.npz", X=load_digits().data[:300])
     shutil.copytree(photos / "photos", "photos")
     if arguments[0] == "features":
         shutil.copytree(photos / "run", "run")

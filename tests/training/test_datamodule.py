@@ -12,7 +12,8 @@ from tests.training.tiny import config_of, write_points, write_squares
 from torchicon.data import DataError, read_samples
 from torchicon.training import IConDataModule
 from torchicon.training.datamodule import Batches
-from torchicon.training.prepare import data_of, prepare
+from torchicon.training.prepare import prepare
+from torchicon.training.reading import data_of
 from torchicon.training.run import train
 
 

@@ -14,7 +14,8 @@ from torchicon.data import DataError, read_samples
 from torchicon.data.views import POLICIES
 from torchicon.training import Encoder, TrainConfig, evaluate_encoder, features_of, train
 from torchicon.training.evaluate import quick
-from torchicon.training.prepare import data_of, prepare
+from torchicon.training.prepare import prepare
+from torchicon.training.reading import data_of
 from torchicon.training.step import Step
 
 

@@ -46,8 +46,7 @@ def evaluate(
         from torchicon.training.encoder import Encoder
         from torchicon.training.evaluate import thorough
         from torchicon.training.folder import read_run
-        from torchicon.training.prepare import data_of
-        from torchicon.training.run import device_of
+        from torchicon.training.reading import data_of, device_of
 
         config = read_run(folder)
         if data is not None and config.labels is None:  # nothing of the run's own has labels to learn from

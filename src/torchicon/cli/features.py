@@ -61,7 +61,7 @@ def features(
         from torchicon.training.encoder import Encoder
         from torchicon.training.features import features_of
         from torchicon.training.folder import read_run
-        from torchicon.training.run import device_of
+        from torchicon.training.reading import device_of
 
         if output is None or output.suffix not in (".npy", ".npz"):
             raise DataError("names no .npy or .npz file", "-o", "Give -o features.npy.")

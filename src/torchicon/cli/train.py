@@ -101,7 +101,7 @@ def _train(
     from torchicon.cli.training import asked, bar, finish
     from torchicon.training import train as train_encoder
     from torchicon.training.folder import is_main, remove_run
-    from torchicon.training.prepare import data_of
+    from torchicon.training.reading import data_of
 
     wanted = asked(method, output, given, assign, config=config, resume=resume)
     run.quiet = run.quiet or not is_main()

@@ -21,8 +21,8 @@ from torchicon.training.evaluate import thorough
 from torchicon.training.features import features_of
 from torchicon.training.folder import CONFIG, read_run
 from torchicon.training.parsing import assignments
+from torchicon.training.reading import device_of
 from torchicon.training.record import read_record
-from torchicon.training.run import device_of
 from torchicon.viz.curves import curve_figure
 from torchicon.viz.training import MEASURES, write_training_report
 

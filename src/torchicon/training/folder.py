@@ -7,8 +7,6 @@ import os
 import shutil
 from pathlib import Path
 
-from lightning.pytorch.utilities import rank_zero_only
-
 from torchicon._version import __version__, versions
 from torchicon.data import DataError, write_json
 from torchicon.data.samples import Samples
@@ -30,6 +28,8 @@ def is_main() -> bool:
     Lightning knows its rank from the launcher's environment; where it launches the processes of several nodes itself,
     only NODE_RANK tells the nodes apart.
     """
+    from lightning.pytorch.utilities import rank_zero_only  # seconds of importing, for those who only read a run
+
     return getattr(rank_zero_only, "rank", 0) == 0 and os.environ.get("NODE_RANK", "0") == "0"
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from torchicon.data import DataError
-from torchicon.data.samples import Samples, read_samples
+from torchicon.data.samples import Samples
 from torchicon.mappers.backbone import TextBackbone
 from torchicon.methods import find
 from torchicon.training.config import TrainConfig
@@ -19,6 +19,7 @@ from torchicon.training.encoder import Encoder
 from torchicon.training.features import as_input
 from torchicon.training.module import IConModule, names_of
 from torchicon.training.networks import is_pretrained, of_features
+from torchicon.training.reading import data_of
 from torchicon.training.step import seed_of
 
 _STATISTICS = 5000  # samples that give the mean and the deviation of a channel
@@ -75,33 +76,6 @@ def prepare(config: TrainConfig, data: tuple[Samples, Samples | None] | None = N
             "Leave those out, or train SupCon or 'CRLC, semi-supervised'.",
         )
     return Prepared(module, batches, test)
-
-
-def data_of(config: TrainConfig) -> tuple[Samples, Samples | None]:
-    """The samples that a run learns from, and those it is scored on, if there are any."""
-    common: dict[str, Any] = {"size": config.image_size, "labels": config.labels}
-    samples = read_samples(
-        config.data,
-        text=config.text,
-        metadata=config.metadata,
-        split=config.split,
-        limit=config.limit,
-        **common,
-    )
-    if config.test is None:
-        return samples, None
-    test = read_samples(config.test, split=config.test_split, **common)
-    if samples.labels is not None and not set(samples.classes) & set(test.classes):
-        raise DataError(
-            f"has none of the classes of {config.data}: {_some(test.classes)} here, {_some(samples.classes)} there",
-            config.test,
-            "Give labeled samples of the same classes.",
-        )
-    return samples, test
-
-
-def _some(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def build_encoder(config: TrainConfig, samples: Samples, *, split: bool) -> Encoder:

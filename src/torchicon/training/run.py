@@ -22,7 +22,7 @@ from torchicon.training.module import IConModule
 from torchicon.training.networks import is_ours
 from torchicon.training.parts import Clusters
 from torchicon.training.prepare import Prepared, prepare
-from torchicon.training.record import Recorder
+from torchicon.training.recorder import Recorder
 from torchicon.training.sync import synchronize
 
 _QUICK = 5000  # samples that are looked at during training
@@ -122,11 +122,6 @@ def save(module: IConModule, folder: Path) -> None:
             encoder.clusters = heads
             encoder.recipe["clusters"] = {"heads": len(heads.heads), "n_clusters": heads.n_clusters}
     encoder.save_pretrained(folder)
-
-
-def device_of(accelerator: str = "auto") -> torch.device:
-    """Where one process computes."""
-    return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 @contextmanager
