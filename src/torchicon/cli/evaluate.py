@@ -58,6 +58,8 @@ def evaluate(
         encoder = Encoder.from_pretrained(folder).to(device)
         with run.step("reading"):
             samples, test = data_of(config)
+        for note in (samples if test is None else test).notes:
+            run.note(note)
         with run.step("evaluating"):
             scores = thorough(encoder, samples, test, policy=config.view_policy(), seed=config.seed, device=device)
         if output is not None:

@@ -77,8 +77,8 @@ def features(
         with run.step("reading"):
             pixels = size or (224 if config is None else config.image_size)
             samples = read_samples(source, size=pixels, **asked)
-        for name in samples.skipped:
-            run.note(f"Skipped: {name}")
+        for note in samples.notes:
+            run.note(note)
         with run.step("features"):
             encoder = (
                 Encoder({"mapper": model, "image_size": pixels}) if folder is None else Encoder.from_pretrained(folder)

@@ -107,7 +107,7 @@ def _train(
     run.quiet = run.quiet or not is_main()
     with run.step("reading"):
         samples, test = data_of(wanted)
-    for note in [*samples.notes, *(f"Skipped: {name}." for name in samples.skipped)]:
+    for note in samples.notes:
         run.note(note)
     batch = wanted.batch_of(len(samples))
     run.print(
