@@ -194,3 +194,12 @@ def test_a_network_of_your_own_that_does_not_fit_is_refused_in_words(squares, tm
     for name, said in (("own:narrow", "does not take pictures"), ("own:asks", "without arguments"), (":x", "imported")):
         with pytest.raises(DataError, match=said):
             prepare(config_of("SimCLR", squares, mapper=name))
+
+
+def test_a_run_of_a_gpu_is_read_without_one(squares, tmp_path, monkeypatch):
+    """Training asks for the device, and nothing else does."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    config = config_of("SimCLR", squares, accelerator="cuda")
+    with pytest.raises(DataError, match="no CUDA device here"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

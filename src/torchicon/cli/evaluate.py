@@ -3,7 +3,7 @@
 import shlex
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -50,10 +50,17 @@ def evaluate(
 
         config = read_run(folder)
         if data is not None and config.labels is None:  # nothing of the run's own has labels to learn from
-            config = replace(config, data=data, split=split, labels=labels, limit=None, test=None)
+            asked: dict[str, Any] = {
+                "data": data,
+                "split": split,
+                "limit": None,
+                "test": None,
+                "text": None,
+                "metadata": None,
+            }
         else:
-            config = replace(config, labels=labels or config.labels)
-            config = config if data is None else replace(config, test=data, test_split=split)
+            asked = {} if data is None else {"test": data, "test_split": split}
+        config = replace(config, labels=labels or config.labels, **asked)
         device = device_of(config.accelerator)
         encoder = Encoder.from_pretrained(folder).to(device)
         with run.step("reading"):

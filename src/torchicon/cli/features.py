@@ -100,10 +100,8 @@ def features(
 
 def _thumbnails(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Pictures (n, 3, h, w) as (n, side, side, 3), no larger than a report shows them."""
-    small = [
-        functional.interpolate(torch.from_numpy(part).float(), (_SIDE, _SIDE), mode="area").round().byte().numpy()
-        if pixels.shape[3] > _SIDE
-        else part
-        for part in np.array_split(pixels, max(1, len(pixels) // 1000))
-    ]
-    return np.ascontiguousarray(np.concatenate(small).transpose(0, 2, 3, 1))
+    if pixels.shape[3] > _SIDE:
+        parts = (torch.from_numpy(np.array(part)).float() for part in np.array_split(pixels, len(pixels) // 1000 + 1))
+        small = [functional.interpolate(part, (_SIDE, _SIDE), mode="area").round().byte().numpy() for part in parts]
+        pixels = np.concatenate(small)
+    return np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))

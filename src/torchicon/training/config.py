@@ -234,8 +234,6 @@ class TrainConfig:
                 raise DataError(f"{name} must lie in [0, 1], got {getattr(self, name)}", "config", "Give a share.")
         if self.bank_rate == 1:
             raise DataError("bank_rate 1 would never update the memory bank", "config", "Give less.")
-        if self.accelerator == "cuda" and not torch.cuda.is_available():
-            raise DataError("there is no CUDA device here", "accelerator", "Set accelerator=auto.")
         if self.test is not None and (self.test, self.test_split) == (self.data, self.split):
             raise DataError(
                 "test is the data themselves", "config", "Leave it out: then a fifth of the samples is asked about."

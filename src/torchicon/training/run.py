@@ -12,6 +12,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
+from torchicon.data import DataError
 from torchicon.data.samples import Samples
 from torchicon.mappers import ClusterHeads
 from torchicon.training.checkpoints import last_whole, saver
@@ -55,6 +56,8 @@ def train(
         DataError: anything that keeps the run from being made, with the way out.
     """
     folder = Path(output)
+    if config.accelerator == "cuda" and not torch.cuda.is_available():
+        raise DataError("there is no CUDA device here", "accelerator", "Set accelerator=auto.")
     with _quiet(), _threads(config.threads):
         prepared = prepare(config, data)
         samples = prepared.data.samples
