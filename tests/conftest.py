@@ -43,3 +43,19 @@ def normal(generator):
 def unchecked(monkeypatch):
     """Switch the annotation checks off, to see the errors that a user sees."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.fixture(scope="session")
+def squares(tmp_path_factory):
+    """Pictures to train on; the file is only read."""
+    from tests.training.tiny import write_squares
+
+    return write_squares(tmp_path_factory.mktemp("data") / "squares.npz")
+
+
+@pytest.fixture(scope="session")
+def points(tmp_path_factory):
+    """Features with a graph to train on; the file is only read."""
+    from tests.training.tiny import write_points
+
+    return write_points(tmp_path_factory.mktemp("data") / "points.npz")

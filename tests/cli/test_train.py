@@ -16,11 +16,6 @@ QUICK = [part for key, value in SMALL.items() if key != "threads" for part in ("
 
 
 @pytest.fixture(scope="module")
-def squares(tmp_path_factory):
-    return write_squares(tmp_path_factory.mktemp("data") / "squares.npz")
-
-
-@pytest.fixture(scope="module")
 def run(squares, tmp_path_factory):
     return train(config_of("SimCLR", squares, labels="label"), tmp_path_factory.mktemp("runs") / "run")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from tests.training.test_rows import REFUSED, batches, prepared
-from tests.training.tiny import config_of, write_points, write_squares
+from tests.training.tiny import config_of
 
 from torchicon import TABLE, find
 from torchicon.data import read_samples
@@ -15,16 +15,6 @@ CUDA = torch.device("cuda", 0)
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 TRAINED = [method for method in TABLE if method.name not in REFUSED]
 LEARNING = ["SimCLR", "MoCo v3", "MoCo", "BALL+", "ANN+", "DINO", "CRLC", "CLIP", "Kernel-InfoNCE (sum of kernels)"]
-
-
-@pytest.fixture(scope="module")
-def squares(tmp_path_factory):
-    return write_squares(tmp_path_factory.mktemp("data") / "squares.npz")
-
-
-@pytest.fixture(scope="module")
-def points(tmp_path_factory):
-    return write_points(tmp_path_factory.mktemp("data") / "points.npz")
 
 
 @pytest.mark.parametrize("method", TRAINED, ids=str)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tests.training.tiny import config_of, write_squares
+from tests.training.tiny import config_of
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch.nn import functional as F
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, ViTConfig, ViTModel
@@ -14,11 +14,6 @@ from torchicon.training.step import Step
 
 SMALL = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
 WORDS = ["[PAD]", "[UNK]", "a", "square", "0", "1", "2", "one", "color"]
-
-
-@pytest.fixture(scope="module")
-def squares(tmp_path_factory):
-    return write_squares(tmp_path_factory.mktemp("data") / "squares.npz")
 
 
 @pytest.fixture(scope="module")

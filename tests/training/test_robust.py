@@ -20,11 +20,6 @@ from torchicon.training.prepare import prepare
 from torchicon.training.record import Record, read_record
 
 
-@pytest.fixture(scope="module")
-def squares(tmp_path_factory):
-    return write_squares(tmp_path_factory.mktemp("data") / "squares.npz")
-
-
 @pytest.fixture
 def trained(squares, tmp_path):
     """A finished run with checkpoints after every second step."""

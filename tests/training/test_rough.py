@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.training.tiny import config_of, write_points, write_squares
+from tests.training.tiny import config_of
 from torch import nn
 
 from torchicon import find
@@ -17,16 +17,6 @@ from torchicon.training.evaluate import quick
 from torchicon.training.prepare import prepare
 from torchicon.training.reading import data_of
 from torchicon.training.step import Step
-
-
-@pytest.fixture(scope="module")
-def squares(tmp_path_factory):
-    return write_squares(tmp_path_factory.mktemp("data") / "squares.npz")
-
-
-@pytest.fixture(scope="module")
-def points(tmp_path_factory):
-    return write_points(tmp_path_factory.mktemp("data") / "points.npz")
 
 
 def some_unlabeled(squares, folder):

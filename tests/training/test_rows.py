@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tests.training.tiny import config_of, write_points, write_squares
+from tests.training.tiny import config_of
 from torch.nn import functional as F
 
 from torchicon import TABLE, find
@@ -21,16 +21,6 @@ REFUSED = {
     "Error rate": "no gradient",
     "LaCLIP": "text",
 }
-
-
-@pytest.fixture(scope="module")
-def squares(tmp_path_factory):
-    return write_squares(tmp_path_factory.mktemp("data") / "squares.npz")
-
-
-@pytest.fixture(scope="module")
-def points(tmp_path_factory):
-    return write_points(tmp_path_factory.mktemp("data") / "points.npz")
 
 
 def prepared(method, squares, points, **given):
