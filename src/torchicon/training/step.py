@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, final
+from typing import Protocol, final
 
 import torch
 import torch.distributed as dist
 from torch import Generator, Tensor
 
 from torchicon.core import gather
-
-if TYPE_CHECKING:
-    from torchicon.training.module import IConModule
+from torchicon.training.config import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +42,31 @@ class Batch:
         return replace(self, index=index, samples=samples, columns=moved)
 
 
+class Maker(Protocol):
+    """What makes tensors of a problem: a part."""
+
+    def make(self, name: str, step: Step) -> Tensor:
+        """The tensor of that name."""
+
+
+class Provider(Protocol):
+    """What a step turns to: the module.
+
+    Attributes:
+        names: of the tensors that the row asks for.
+        config: of the run.
+    """
+
+    names: frozenset[str]
+    config: TrainConfig
+
+    def part_of(self, name: str) -> Maker:
+        """What makes the tensor of that name."""
+
+    def encode(self, step: Step) -> list[Tensor]:
+        """Features of each part of the encoder."""
+
+
 @final
 class Step(Mapping[str, Tensor]):
     """The problem of one step. Every tensor is made when it is first asked for, by the part that provides it.
@@ -57,7 +80,7 @@ class Step(Mapping[str, Tensor]):
         features: the encoder's, a list of (v b, n_features) with an entry for each of its parts.
     """
 
-    def __init__(self, module: IConModule, batch: Batch, views: list[Tensor]) -> None:
+    def __init__(self, module: Provider, batch: Batch, views: list[Tensor]) -> None:
         self.module, self.batch, self.views = module, batch, views
         self._made: dict[str, Tensor] = {}
         self._features: list[Tensor] | None = None
