@@ -109,10 +109,9 @@ def _train(
         samples, test = data_of(wanted)
     for note in samples.notes:
         run.note(note)
-    batch = wanted.batch_of(len(samples))
     run.print(
-        f"{len(samples)} samples in batches of {batch}: {max(1, len(samples) // batch)} steps an epoch, "
-        f"{wanted.epochs} epochs. Every step is in {output / 'metrics.csv'}."
+        f"{len(samples)} samples in batches of {wanted.batch_of(len(samples))}, {wanted.epochs} epochs. "
+        f"Every step is in {output / 'metrics.csv'}."
     )
     if force and not resume and is_main():
         remove_run(output)

@@ -62,7 +62,8 @@ def bar(run: Run) -> Iterator[Callable[[int, int, dict[str, float]], None]]:
             if "loss" in found:
                 progress.update(task, description=f"training, loss {found['loss']:.4g}")
             elif found:
-                run.print(f"step {step}: " + ", ".join(f"{k.replace('_', ' ')} {v:.4g}" for k, v in found.items()))
+                said = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in found.items())
+                run.print(f"step {step} of {total}: {said}")
 
         yield tell
 

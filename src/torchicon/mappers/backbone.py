@@ -135,12 +135,12 @@ def _preprocessing(name: str) -> dict[str, Any]:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    unknown = None
+    unknown = False
     for file in _PREPROCESSING:
         try:
             path = Path(name) / file if Path(name).is_dir() else Path(hf_hub_download(name, file))
-        except LocalEntryNotFoundError as error:  # a kind of the next, but it means that nobody could be asked
-            unknown = error
+        except LocalEntryNotFoundError:  # a kind of the next, but it means that nobody could be asked
+            unknown = True
             continue
         except EntryNotFoundError:
             continue
@@ -149,7 +149,7 @@ def _preprocessing(name: str) -> dict[str, Any]:
             content = content.get("image_processor", content)
             if "image_mean" in content:
                 return content
-    if unknown is not None:
+    if unknown:
         raise ValueError(f"How {name} wants its pictures is not known offline. Ask for it once with a network.")
     return {}
 

@@ -16,9 +16,7 @@ from torchicon.data.errors import DataError
 from torchicon.data.samples import Samples
 from torchicon.neighborhoods import KNN
 from torchicon.training.config import TrainConfig
-from torchicon.training.step import Batch, rank, seed_of, world_size
-
-_NEIGHBOR = 4  # the stream of random numbers of neighbors; see `Step.generator` for the others
+from torchicon.training.step import Batch, Stream, generator_of, rank, world_size
 
 
 @final
@@ -64,20 +62,21 @@ class Batches(Sampler[tuple[int, Tensor]]):
         for step in range(self.start, self.iterations):
             epoch, place = divmod(step, self.per_epoch)
             if epoch != of_epoch:
-                generator = torch.Generator().manual_seed(seed_of(self.seed, epoch))
+                generator = generator_of(self.seed, epoch)
                 order, of_epoch = torch.randperm(self.n, generator=generator), epoch
-            batch = order[place * self.visited :][: self.size]
-            if self.neighbors is not None:
-                batch = self._accompanied(order.roll(-place * self.visited), step)
+            first = place * self.visited
+            if self.neighbors is None:
+                batch = order[first : first + self.size]
+            else:
+                batch = self._accompanied(self.neighbors, order.roll(-first), step)
             yield step, batch[rank() * share :][:share]
 
-    def _accompanied(self, order: Tensor, step: int) -> Tensor:
+    def _accompanied(self, neighbors: Tensor, order: Tensor, step: int) -> Tensor:
         """The first half of a batch, a neighbor of each, and what fills it up from the order."""
-        assert self.neighbors is not None
         visited = order[: self.visited]
-        generator = torch.Generator().manual_seed(seed_of(self.seed, step, _NEIGHBOR))
-        which = torch.randint(self.neighbors.shape[1], visited.shape, generator=generator)
-        drawn = self.neighbors[visited, which]
+        generator = generator_of(self.seed, step, Stream.NEIGHBOR)
+        which = torch.randint(neighbors.shape[1], visited.shape, generator=generator)
+        drawn = neighbors[visited, which]
         distinct = dict.fromkeys(torch.cat([visited, drawn, order[self.visited : 2 * self.size]]).tolist())
         return torch.tensor(list(distinct)[: self.size])
 
@@ -187,7 +186,7 @@ def _graph(samples: Samples) -> tuple[Tensor, Tensor, Tensor] | None:
 def _kept(label: Tensor, known: float, seed: int) -> Tensor:
     """Which labels stay: of each class a share drawn at random, one at least."""
     kept = torch.zeros(len(label), dtype=torch.bool)
-    generator = torch.Generator().manual_seed(seed_of(seed, len(label)))
+    generator = generator_of(seed, len(label))
     for value in torch.unique(label).tolist():
         rows = (label == value).nonzero()[:, 0]
         count = max(1, round(known * len(rows)))

@@ -76,7 +76,7 @@ def thorough(
     of_test = of_train if test is None else features_of(encoder, test, device=device)
     found: dict[str, Any] = {"effective_rank": effective_rank(of_test)}
     if _has_direction(of_test):
-        found["uniformity"] = uniformity(np.random.default_rng(0).permutation(of_test)[:_BOUND_ROWS])
+        found["uniformity"] = uniformity(of_test[np.random.default_rng(0).permutation(len(of_test))[:_BOUND_ROWS]])
         if asked.pixels is not None:
             found |= _agreement(encoder, asked, policy, seed, device)
     if train.labels is not None:

@@ -6,7 +6,7 @@ import math
 from typing import final
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from torchicon.candidates import Clusterings, EMATeacher, MemoryBank, ProbabilityBank, Queue
@@ -14,7 +14,7 @@ from torchicon.candidates.bank import Bank
 from torchicon.data.errors import DataError
 from torchicon.training.encoder import Encoder
 from torchicon.training.parts import Clusters, Facts, Part, Projection, Prototypes
-from torchicon.training.step import Step, seed_of
+from torchicon.training.step import Step, generator_of
 
 _CENTER = 0.9  # share that DINO's running center keeps
 _QUEUE = 4096  # keys of MoCo on CIFAR-10; at most half of the data, or a picture meets itself too often
@@ -88,7 +88,7 @@ class Banks(Part):
         self.sources = {"bank": "z" if "z" in facts.names else "logits", "text_bank": "text"}
         self.banks = nn.ModuleDict()
         for place, name in enumerate(sorted(facts.names & set(self.sources))):
-            generator = Generator().manual_seed(seed_of(config.seed, place, facts.n))
+            generator = generator_of(config.seed, place, facts.n)
             self.banks[name] = (
                 ProbabilityBank(facts.n, facts.clusters, rate=config.bank_rate, generator=generator)
                 if self.sources[name] == "logits"

@@ -21,7 +21,7 @@ from torchicon.training.features import as_input
 from torchicon.training.memory import Banks, CloseSets, Keys, Teacher
 from torchicon.training.optimizers import make_optimizer, make_schedule
 from torchicon.training.parts import Clock, Clusters, Facts, Given, Part, Projection, Prototypes, Scale, Second, Weights
-from torchicon.training.step import Batch, Step, rank, seed_of, world_size
+from torchicon.training.step import Batch, Step, Stream, generator_of, rank, seed_of, world_size
 
 # Which part makes a tensor. A part is built once, whatever it makes, and the later ones may look at the earlier.
 PARTS: Mapping[type[Part], tuple[str, ...]] = {
@@ -39,8 +39,6 @@ PARTS: Mapping[type[Part], tuple[str, ...]] = {
     Teacher: ("teacher", "center"),
 }
 _PROVIDED = {name: kind for kind, names in PARTS.items() for name in names}
-_DRAWN = 3  # the stream of random numbers that choose a text of several
-_DROPOUT = 1000  # the first of those that networks draw from, one for each rank
 _BOTH_MODALITIES = frozenset({"text", "text_logits", "rewrites"})
 _ONE_VIEW = frozenset({"index", "x", "caption", "prototypes", "weight"})  # what stands for a sample beside its views
 
@@ -98,7 +96,6 @@ class IConModule(pl.LightningModule):
         self.config, self.encoder, self.text_encoder, self.iterations = config, encoder, text_encoder, iterations
         self.row = config.row(n=n, iterations=iterations)
         self.names = names_of(self.row)
-        made: dict[str, Part] = {}
         facts = Facts(
             names=self.names,
             config=config,
@@ -110,10 +107,9 @@ class IConModule(pl.LightningModule):
             columns=columns,
             views=views_of(self.names),
             graph=graph,
-            made=made,
         )
         self.n_views = facts.views
-        self.parts = nn.ModuleDict(_built(facts, made))
+        self.parts = nn.ModuleDict(_built(facts))
         self._encode: Callable[[Tensor], list[Tensor]] = (
             torch.compile(encoder.parts) if config.compile else encoder.parts
         )
@@ -140,7 +136,7 @@ class IConModule(pl.LightningModule):
         if self.text_encoder is None:
             return features
         ids, mask = step.batch.columns["tokens"], step.batch.columns["tokens_mask"]  # (b, r, length)
-        draw = torch.randint(ids.shape[1], (len(ids) * world_size(),), generator=step.generator(_DRAWN))
+        draw = torch.randint(ids.shape[1], (len(ids) * world_size(),), generator=step.generator(Stream.TEXT))
         rows = torch.arange(len(ids), device=ids.device)
         drawn = draw[self._mine(len(ids))].to(ids.device)
         return [*features, self.text_encoder(ids[rows, drawn], mask[rows, drawn])]
@@ -200,7 +196,7 @@ class IConModule(pl.LightningModule):
             return [samples] * self.n_views
         policy, share = self.config.view_policy(), len(samples)
         mine = self._mine(share)
-        generator = torch.Generator().manual_seed(seed_of(self.config.seed, batch.iteration, 0))
+        generator = generator_of(self.config.seed, batch.iteration, Stream.VIEWS)
         views = []
         with torch.autocast(samples.device.type, enabled=False):  # half precision has no places between pixels
             for number in range(self.n_views):
@@ -221,7 +217,7 @@ class IConModule(pl.LightningModule):
         """Dropout and whatever else draws from torch's own generator does so by the step's number."""
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
-            torch.manual_seed(seed_of(self.config.seed, iteration, _DROPOUT + rank()))
+            torch.manual_seed(seed_of(self.config.seed, iteration, Stream.NETWORK + rank()))
             yield
 
 
@@ -245,8 +241,8 @@ def views_of(names: frozenset[str]) -> int:
     return 2
 
 
-def _built(facts: Facts, made: dict[str, Part]) -> dict[str, Part]:
-    """The parts that the row asks for, by their class; ``made`` is what the later ones see of the earlier."""
+def _built(facts: Facts) -> dict[str, Part]:
+    """The parts that the row asks for, by their class; the later ones find the earlier in ``facts.made``."""
     unknown = sorted(facts.names - set(_PROVIDED))
     if unknown:
         raise DataError(
@@ -262,5 +258,5 @@ def _built(facts: Facts, made: dict[str, Part]) -> dict[str, Part]:
     for kind, names in PARTS.items():
         if kind is Given or facts.names & set(names):  # parts need the index whether the row does or not
             parts[kind.__name__] = kind(facts)
-            made |= dict.fromkeys(names, parts[kind.__name__])
+            facts.made.update(dict.fromkeys(names, parts[kind.__name__]))
     return parts

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, final
 
@@ -20,14 +20,13 @@ from torchicon.data.errors import DataError
 from torchicon.mappers import ClusterHeads, projection_head
 from torchicon.training.config import TrainConfig
 from torchicon.training.features import as_input
-from torchicon.training.step import Step, seed_of
+from torchicon.training.step import Step, Stream, seed_of
 
 if TYPE_CHECKING:
     from torchicon.training.encoder import Encoder
 
 _LOG_SCALE = math.log(1 / 0.07)  # CLIP's start
 _MAX_LOG_SCALE = math.log(100.0)
-_SAMPLED, _SEED = 1, 2  # streams of random numbers of a step; the views' is 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +57,7 @@ class Facts:
     columns: frozenset[str]
     views: int
     graph: tuple[Tensor, Tensor, Tensor] | None
-    made: Mapping[str, Part]
+    made: dict[str, Part] = field(default_factory=dict)
 
     @property
     def clusters(self) -> int:
@@ -265,12 +264,12 @@ class Clock(Part):
         if name == "iteration":
             return torch.tensor(step.iteration)
         if name == "seed":
-            return torch.tensor(seed_of(step.module.config.seed, step.iteration, _SEED))
+            return torch.tensor(seed_of(step.module.config.seed, step.iteration, Stream.SEED))
         rows = len(step["index"])
         if not self.distinct:
-            drawn = torch.randint(self.n, (rows, self.count), generator=step.generator(_SAMPLED))
+            drawn = torch.randint(self.n, (rows, self.count), generator=step.generator(Stream.SAMPLED))
             return drawn.to(step["index"].device)
-        key = torch.rand(rows, self.n, generator=step.generator(_SAMPLED)).to(step["index"].device)
+        key = torch.rand(rows, self.n, generator=step.generator(Stream.SAMPLED)).to(step["index"].device)
         key.scatter_(1, step["index"][:, None], -1.0)  # the own row is there already
         return key.topk(self.count, dim=1).indices
 

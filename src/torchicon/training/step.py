@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from enum import IntEnum
 from typing import Protocol, final
 
 import torch
@@ -40,6 +41,17 @@ class Batch:
         moved = {name: value.to(device, non_blocking=True) for name, value in self.columns.items()}
         index, samples = (tensor.to(device, non_blocking=True) for tensor in (self.index, self.samples))
         return replace(self, index=index, samples=samples, columns=moved)
+
+
+class Stream(IntEnum):
+    """What a step draws, each from random numbers of its own. No two may be the same."""
+
+    VIEWS = 0
+    SAMPLED = 1  # rows of a bank
+    SEED = 2  # for a row that draws itself
+    TEXT = 3  # one of a sample's texts
+    NEIGHBOR = 4  # of the samples that a batch visits
+    NETWORK = 1000  # dropout and its like, of the first rank; the others follow
 
 
 class Maker(Protocol):
@@ -113,9 +125,9 @@ class Step(Mapping[str, Tensor]):
         """Of the whole training."""
         return self.batch.iteration
 
-    def generator(self, purpose: int) -> Generator:
+    def generator(self, stream: Stream) -> Generator:
         """Of the draws of this step: the same on all ranks and in every repetition of the step."""
-        return Generator().manual_seed(seed_of(self.module.config.seed, self.iteration, purpose))
+        return generator_of(self.module.config.seed, self.iteration, stream)
 
     def of_all_ranks(self, x: Tensor, *, views: int = 1) -> Tensor:
         """Rows of all ranks as one process with the whole batch would have them, with gradients.
@@ -151,6 +163,11 @@ def seed_of(*numbers: int) -> int:
         state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) % 2**64
         state ^= state >> 31
     return state >> 1  # generators take 63 bits without a sign
+
+
+def generator_of(*numbers: int) -> Generator:
+    """A generator whose seed is made of several numbers."""
+    return Generator().manual_seed(seed_of(*numbers))
 
 
 def world_size() -> int:
