@@ -5,6 +5,8 @@ from numpy.typing import ArrayLike
 
 from torchicon.evaluation._checks import as_points
 
+_ROUNDING = 1e-6  # by which a float32 softmax may pass 1
+
 
 def effective_rank(z: ArrayLike) -> float:
     """How many directions an embedding really uses: exp of the entropy of its normalized singular values.
@@ -47,7 +49,7 @@ def saturated_share(probabilities: ArrayLike, *, threshold: float) -> float:
     0.5
     """
     points = as_points(probabilities, "probabilities")
-    if points.min() < 0 or points.max() > 1 + 1e-6:  # float32 softmax rows may pass 1 by a rounding
+    if points.min() < 0 or points.max() > 1 + _ROUNDING:
         raise ValueError(
             f"probabilities must be in [0, 1], but range from {points.min():.4g} to {points.max():.4g}. "
             "Apply a softmax to logits first."

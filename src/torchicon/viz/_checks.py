@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+_ROUNDING = 1e-6  # by which a float32 softmax may pass 1
+
 
 def checked_coordinates(values: ArrayLike) -> NDArray[np.float64]:
     """Finite coordinates (n, 2) with n at least 1."""
@@ -43,8 +45,7 @@ def checked_probabilities(values: ArrayLike, n: int) -> NDArray[Any]:
     if probabilities.ndim != 2 or probabilities.shape[1] == 0:
         raise ValueError(f"probabilities must have shape (n, c), but have shape {probabilities.shape}.")
     check_length(probabilities, "probabilities", n)
-    # written so that NaN fails too; float32 softmax rows may pass 1 by a rounding
-    valid = ((probabilities >= 0) & (probabilities <= 1 + 1e-6)).all(axis=1)
+    valid = ((probabilities >= 0) & (probabilities <= 1 + _ROUNDING)).all(axis=1)  # written so that NaN fails too
     if not valid.all():
         row = int(valid.argmin())
         raise ValueError(f"probabilities must be in [0, 1], but row {row} is {probabilities[row].tolist()}.")
